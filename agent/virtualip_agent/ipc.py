@@ -1,0 +1,154 @@
+"""What control and vrrp say to each other: msgpack over a SEQPACKET socket, one message a packet.
+
+control connects, says Hello, then its whole picture: a SetRouter for each virtual router and Complete with their names
+(vrrp gives up what is not among them); then changes as they come. vrrp answers Hello, then a RouterState for each
+router, and again at each change. If control goes away vrrp runs on with what it has.
+
+Unknown message types and fields from a newer version are ignored, so that both may be one version apart.
+"""
+
+from typing import Final
+
+import msgspec
+
+VERSION: Final = 1
+LARGEST_MESSAGE: Final = 1 << 17
+
+
+class Contribution(msgspec.Struct, frozen=True, array_like=True):
+    """One tracker's part in the effective priority: added as it is; a failed one of weight 0 is FAULT."""
+
+    value: int = 0
+    fault: bool = False
+    healthy: bool = True
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First message of either side."""
+
+    version: int = VERSION
+    pid: int = 0
+    scheduling: str = ""
+    """From vrrp: what real-time scheduling it got, e.g. `SCHED_RR 50` or `nice -20 (SCHED_RR refused: ...)`."""
+    active: bool = True
+    """From vrrp: False while it stands by because another agent holds this node's lock."""
+
+
+class RouterConfig(msgspec.Struct, frozen=True):
+    """One virtual router, ready to run. Durations are nanoseconds; addresses are packed or text as named."""
+
+    name: str
+    vrid: int
+    version: int
+    interface: str | None
+    """None: the interface whose subnet holds the first address."""
+    addresses: tuple[str, ...]
+    """With prefix, as the user wrote them."""
+    base_priority: int
+    advert_interval: int
+    preempt: bool = True
+    fast_preempt: bool = True
+    rank: int = 0
+    draining: bool = False
+    lifetime: int = 30
+    """L, seconds: after so long without a refresh the kernel drops the addresses."""
+    authentication: bytes = b""
+    """VRRPv2 PASS, 8 bytes; empty: none."""
+    members: tuple[str, ...] = ()
+    """Source addresses of the planned members."""
+    trackers: tuple[str, ...] = ()
+    """Names whose contributions must be known before the router may take part."""
+    advertisement: bytes = b""
+    """Template by scapy: the VRRP payload with priority and checksum zero; vrrp stamps both."""
+    garps: tuple[bytes, ...] = ()
+    """Templates by scapy, one an address: the Ethernet frame with both hardware addresses zero; vrrp stamps them."""
+    generation: int = 0
+
+
+class SetRouter(msgspec.Struct, frozen=True, tag="set"):
+    """Start this router, or change it in place."""
+
+    config: RouterConfig
+
+
+class SetContributions(msgspec.Struct, frozen=True, tag="contributions"):
+    """The whole map of trackers of a router; a tracker that has not reported yet is absent."""
+
+    name: str
+    contributions: dict[str, Contribution]
+
+
+class RemoveRouter(msgspec.Struct, frozen=True, tag="remove"):
+    """Withdraw: hand over, then forget."""
+
+    name: str
+
+
+class Complete(msgspec.Struct, frozen=True, tag="complete"):
+    """Every router there is; others are withdrawn."""
+
+    names: tuple[str, ...]
+
+
+class GetStatistics(msgspec.Struct, frozen=True, tag="get-statistics"):
+    """Ask for a Statistics message."""
+
+
+class RouterState(msgspec.Struct, frozen=True, tag="state"):
+    """What a router is, whole."""
+
+    name: str
+    state: str
+    """MASTER, BACKUP or FAULT."""
+    priority: int
+    reason: str
+    message: str
+    since: float
+    """Seconds since the epoch when `state` was entered."""
+    interface: str = ""
+    source: str = ""
+    """Source address of our advertisements."""
+    addresses: tuple[str, ...] = ()
+    """As they are on the interface now."""
+    master: str = ""
+    """Source address of the MASTER last heard, or our own."""
+    takeover: int = -1
+    """Nanoseconds; -1 unless MASTER by a take-over."""
+    mismatches: dict[str, str] = {}
+    """Member's address -> what does not agree in its advertisements."""
+
+
+class RouterGone(msgspec.Struct, frozen=True, tag="gone"):
+    """The router was withdrawn; its addresses are off."""
+
+    name: str
+
+
+class Statistics(msgspec.Struct, frozen=True, tag="statistics"):
+    """Counters per router, by name of the counter."""
+
+    routers: dict[str, dict[str, int]]
+    process: dict[str, int]
+
+
+ToVrrp = Hello | SetRouter | SetContributions | RemoveRouter | Complete | GetStatistics
+FromVrrp = Hello | RouterState | RouterGone | Statistics
+
+_encoder = msgspec.msgpack.Encoder()
+_to_vrrp: msgspec.msgpack.Decoder[ToVrrp] = msgspec.msgpack.Decoder(ToVrrp)
+_from_vrrp: msgspec.msgpack.Decoder[FromVrrp] = msgspec.msgpack.Decoder(FromVrrp)
+
+
+def encode(message: ToVrrp | FromVrrp) -> bytes:
+    """One packet."""
+    return _encoder.encode(message)
+
+
+def decode_to_vrrp(packet: bytes) -> ToVrrp:
+    """msgspec.DecodeError where it is not understood."""
+    return _to_vrrp.decode(packet)
+
+
+def decode_from_vrrp(packet: bytes) -> FromVrrp:
+    """msgspec.DecodeError where it is not understood."""
+    return _from_vrrp.decode(packet)

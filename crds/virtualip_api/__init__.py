@@ -1,0 +1,1 @@
+"""The contract between users, operator and agents: what crds/*.yaml say, as frozen dataclasses."""

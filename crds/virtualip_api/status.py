@@ -1,0 +1,108 @@
+"""What a node says of a VirtualIP: one entry of `status.nodes`, written by that node's reporter alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """The state of a virtual router on a node. (RFC 9568 says Active for MASTER.)"""
+
+    MASTER = "MASTER"
+    BACKUP = "BACKUP"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerStatus:
+    """A tracker's last word."""
+
+    name: str
+    healthy: bool
+    contribution: int = 0
+    message: str = ""
+    last_transition_time: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEntry:
+    """One entry of status.nodes."""
+
+    node: str
+    state: State
+    priority: int
+    """Effective; what is, or would be, advertised."""
+    observed_generation: int = 0
+    last_transition_time: str = ""
+    """RFC 3339 with microseconds: when `state` was entered."""
+    reason: str = ""
+    message: str = ""
+    interface: str = ""
+    takeover: str = ""
+    """MASTER only: from the last sign of the MASTER before to answering here, a duration."""
+    trackers: tuple[TrackerStatus, ...] = ()
+
+
+def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
+    """The entry as it stands in the resource; empty optional fields are left out."""
+    optional = {
+        "lastTransitionTime": entry.last_transition_time,
+        "reason": entry.reason,
+        "message": entry.message,
+        "interface": entry.interface,
+        "takeover": entry.takeover,
+    }
+    trackers = [
+        {"name": tracker.name, "healthy": tracker.healthy, "contribution": tracker.contribution}
+        | ({"message": tracker.message} if tracker.message else {})
+        | ({"lastTransitionTime": tracker.last_transition_time} if tracker.last_transition_time else {})
+        for tracker in entry.trackers
+    ]
+    return {
+        "node": entry.node,
+        "observedGeneration": entry.observed_generation,
+        "state": str(entry.state),
+        "priority": entry.priority,
+        **{key: value for key, value in optional.items() if value},
+        **({"trackers": trackers} if trackers else {}),
+    }
+
+
+def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
+    """The entry from the resource. The CRD's schema has checked the types; what is absent has its default."""
+    return NodeEntry(
+        node=value["node"],
+        state=State(value["state"]),
+        priority=value.get("priority", 0),
+        observed_generation=value.get("observedGeneration", 0),
+        last_transition_time=value.get("lastTransitionTime", ""),
+        reason=value.get("reason", ""),
+        message=value.get("message", ""),
+        interface=value.get("interface", ""),
+        takeover=value.get("takeover", ""),
+        trackers=tuple(
+            TrackerStatus(
+                name=tracker["name"],
+                healthy=tracker["healthy"],
+                contribution=tracker.get("contribution", 0),
+                message=tracker.get("message", ""),
+                last_transition_time=tracker.get("lastTransitionTime", ""),
+            )
+            for tracker in value.get("trackers", ())
+        ),
+    )
+
+
+def format_time(seconds_since_epoch: float) -> str:
+    """RFC 3339, UTC, microseconds: `2026-11-22T21:33:05.123456Z`."""
+    return datetime.fromtimestamp(seconds_since_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time; 0 where it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0

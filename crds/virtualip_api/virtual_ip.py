@@ -1,0 +1,226 @@
+"""VirtualIP: what a user applies. `parse_spec` is strict: an unknown field is an error, as `kubectl apply` has it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, ip_interface
+
+from virtualip_api.duration import MILLISECOND, SECOND
+from virtualip_api.fields import Fields, read
+from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
+from virtualip_api.selector import LabelSelector, parse_selector
+from virtualip_api.trackers import Tracker, parse_trackers
+
+OWNER_PRIORITY = 255
+DEFAULT_PRIORITY = 100
+MOST_ADDRESSES = 64
+MOST_MEMBERS = 16
+LONGEST_PASSWORD = 8
+"""RFC 2338, section 5.3.6: PASS is 8 bytes, zero-padded."""
+
+_V3_STEP = 10 * MILLISECOND
+_V3_LONGEST_INTERVAL = 4095 * _V3_STEP
+_V2_LONGEST_INTERVAL = 255 * SECOND
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_INTERFACE = re.compile(r"[^\s/]{1,15}")
+
+
+@dataclass(frozen=True, slots=True)
+class NodePriority:
+    """The base priority of one node, or of those that a selector matches."""
+
+    priority: int
+    node_name: str | None = None
+    node_selector: LabelSelector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """VRRPv2 PASS (RFC 2338, section 5.3.6): the password from a Secret, or for a static manifest from a file."""
+
+    secret_name: str | None = None
+    secret_key: str | None = None
+    password_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualIPSpec:
+    """`spec` of a VirtualIP. Durations are nanoseconds."""
+
+    addresses: tuple[IPv4Interface, ...]
+    vrid: int
+    version: int = 3
+    interface: str | None = None
+    node_selector: LabelSelector | None = None
+    priority: int = DEFAULT_PRIORITY
+    node_priorities: tuple[NodePriority, ...] = ()
+    advert_interval: int = SECOND
+    preempt: bool = True
+    fast_preempt: bool = True
+    authentication: Authentication | None = None
+    trackers: tuple[Tracker, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualIP:
+    """A named spec."""
+
+    name: str
+    spec: VirtualIPSpec
+    generation: int = 0
+
+
+def parse_spec(value: object, path: str = "spec") -> VirtualIPSpec:
+    """The spec of a VirtualIP; InvalidResource names every field that is wrong."""
+    return read(value, path, parse_spec_fields)
+
+
+def parse_virtual_ip(value: object) -> VirtualIP:
+    """A whole VirtualIP as `kubectl apply` takes it; InvalidResource names every field that is wrong."""
+
+    return read(value, "", _parse_virtual_ip)
+
+
+def _parse_virtual_ip(fields: Fields) -> VirtualIP:
+    if fields.text("apiVersion") not in ("", API_VERSION):
+        fields.error("apiVersion", f"is not {API_VERSION}")
+    if fields.text("kind") not in ("", VIRTUAL_IP_KIND):
+        fields.error("kind", f"is not {VIRTUAL_IP_KIND}")
+    fields.ignore("status")
+    name, generation = "", 0
+    metadata = fields.child("metadata")
+    if metadata is None:
+        fields.error("metadata", "is required")
+    else:
+        name = metadata.text("name")
+        if name and not _NAME.fullmatch(name):
+            metadata.error("name", f"{name!r} is not a lower-case DNS label (a-z, 0-9, '-', at most 63 characters)")
+        generation = metadata.integer("generation", 0, 2**63 - 1, 0)
+    spec_fields = fields.child("spec")
+    if spec_fields is None:
+        fields.error("spec", "is required")
+        return VirtualIP(name, VirtualIPSpec(addresses=(), vrid=1), generation)
+    spec = parse_spec_fields(spec_fields)
+    spec_fields.finish()
+    return VirtualIP(name, spec, generation)
+
+
+def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
+    """A spec inside another resource that is being read."""
+    version = fields.integer("version", 2, 3, 3)
+    return VirtualIPSpec(
+        addresses=_parse_addresses(fields),
+        vrid=fields.integer("vrid", 1, 255),
+        version=version,
+        interface=_parse_interface(fields),
+        node_selector=_child_selector(fields, "nodeSelector"),
+        priority=fields.integer("priority", 1, 254, DEFAULT_PRIORITY),
+        node_priorities=_parse_node_priorities(fields),
+        advert_interval=_parse_advert_interval(fields, version),
+        preempt=fields.boolean("preempt", True),
+        fast_preempt=fields.boolean("fastPreempt", True),
+        authentication=_parse_authentication(fields, version),
+        trackers=parse_trackers(fields),
+    )
+
+
+def _parse_addresses(fields: Fields) -> tuple[IPv4Interface, ...]:
+    found: list[IPv4Interface] = []
+    for path, element in fields.items("addresses", MOST_ADDRESSES, required=True):
+        name = path.removeprefix(f"{fields.path}.")
+        try:
+            address = ip_interface(element) if isinstance(element, str) else None
+        except ValueError:
+            address = None
+        if address is None:
+            fields.error(name, f"{element!r} is not an address such as 192.0.2.10/32")
+        elif not isinstance(address, IPv4Interface):
+            fields.error(name, f"{element!r}: IPv6 is not supported yet")
+        elif (
+            address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback or address.ip.packed[0] == 0
+        ):
+            fields.error(name, f"{element!r} is not a unicast address")
+        elif address.ip in (other.ip for other in found):
+            fields.error(name, f"{address.ip} is there twice")
+        elif address.network.prefixlen < 31 and address.ip in (
+            address.network.network_address,
+            address.network.broadcast_address,
+        ):
+            fields.error(name, f"{element!r} is the network's own or its broadcast address")
+        else:
+            found.append(address)
+    return tuple(found)
+
+
+def _parse_interface(fields: Fields) -> str | None:
+    name = fields.text("interface", None)
+    if name and (not _INTERFACE.fullmatch(name) or name in (".", "..")):
+        fields.error("interface", f"{name!r} is not an interface's name")
+    return name or None
+
+
+def _child_selector(fields: Fields, name: str) -> LabelSelector | None:
+    child = fields.child(name)
+    return None if child is None else parse_selector(child)
+
+
+def _parse_node_priorities(spec: Fields) -> tuple[NodePriority, ...]:
+    found: list[NodePriority] = []
+    for fields in spec.children("nodePriorities", 64):
+        entry = NodePriority(
+            priority=fields.integer("priority", 1, OWNER_PRIORITY),
+            node_name=fields.text("nodeName", None) or None,
+            node_selector=_child_selector(fields, "nodeSelector"),
+        )
+        if (entry.node_name is None) == (entry.node_selector is None):
+            fields.error("", "needs exactly one of nodeName and nodeSelector")
+        if entry.priority == OWNER_PRIORITY and entry.node_name is None:
+            fields.error("priority", "255 (address owner) needs nodeName: only one node can own an address")
+        elif entry.priority == OWNER_PRIORITY and any(other.priority == OWNER_PRIORITY for other in found):
+            fields.error("priority", "255 (address owner) is given to two nodes")
+        fields.finish()
+        found.append(entry)
+    return tuple(found)
+
+
+def _parse_advert_interval(fields: Fields, version: int) -> int:
+    if version == 2:
+        interval = fields.duration("advertInterval", SECOND, _V2_LONGEST_INTERVAL, SECOND)
+        if interval % SECOND:
+            fields.error("advertInterval", "with version 2 it is in whole seconds (RFC 3768, section 5.3.7)")
+        return interval
+    interval = fields.duration("advertInterval", _V3_STEP, _V3_LONGEST_INTERVAL, SECOND)
+    if interval % _V3_STEP:
+        fields.error("advertInterval", "with version 3 it is in steps of 10ms (RFC 9568, section 5.2.7)")
+    return interval
+
+
+def _parse_authentication(spec: Fields, version: int) -> Authentication | None:
+    fields = spec.child("authentication")
+    if fields is None:
+        return None
+    fields.choice("type", ("PASS",))
+    if version != 2:
+        fields.error("", "needs version: 2 (VRRPv3 has no authentication, RFC 9568, section 9)")
+    secret = fields.child("secretKeyRef")
+    name = key = None
+    if secret is not None:
+        name, key = secret.text("name"), secret.text("key")
+        secret.finish()
+    password_file = fields.text("passwordFile", None, longest=4096) or None
+    if password_file is not None and not password_file.startswith("/"):
+        fields.error("passwordFile", f"{password_file!r} is not an absolute path")
+    if (secret is None) == (password_file is None):
+        fields.error("", "needs exactly one of secretKeyRef and passwordFile")
+    fields.finish()
+    return Authentication(secret_name=name, secret_key=key, password_file=password_file)
+
+
+def base_priority(spec: VirtualIPSpec, node_name: str, labels: Mapping[str, str] | None = None) -> int:
+    """A node's base priority: the first of nodePriorities that matches it, else `priority`."""
+    for entry in spec.node_priorities:
+        if entry.node_name == node_name:
+            return entry.priority
+        if entry.node_selector is not None and labels is not None and entry.node_selector.matches(labels):
+            return entry.priority
+    return spec.priority
