@@ -1,0 +1,29 @@
+"""The settings of one virtual router, as the state machine needs them."""
+
+from dataclasses import dataclass
+
+from virtualip_agent.vrrp.timing import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Durations are nanoseconds, addresses packed."""
+
+    vrid: int
+    version: int
+    addresses: frozenset[bytes]
+    base_priority: int
+    advert_interval: int = SECOND
+    preempt: bool = True
+    fast_preempt: bool = True
+    rank: int = 0
+    """Among members of equal base priority: delays by a few milliseconds so that they do not all act at once."""
+    draining: bool = False
+    lifetime: int = 30 * SECOND
+    """L: how long a dead node's kernel keeps the addresses."""
+    authentication: bytes = b""
+    """v2 PASS, 8 bytes; empty: none."""
+    members: frozenset[bytes] = frozenset()
+    """Source addresses of the planned members."""
+    trackers: frozenset[str] = frozenset()
+    """Whose contributions must be known before the router takes part."""

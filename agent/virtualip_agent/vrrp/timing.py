@@ -1,0 +1,21 @@
+"""skew_time and master_down_interval, in nanoseconds."""
+
+from typing import Final
+
+SECOND: Final = 1_000_000_000
+MILLISECOND: Final = 1_000_000
+
+
+def skew_time(version: int, priority: int, advert_interval: int) -> int:
+    """How much later than others a router of this priority acts.
+
+    v2: (256 - priority) / 256 seconds, whatever the interval (RFC 3768, section 6.1).
+    v3: (256 - priority) * interval / 256, not rounded to centiseconds (RFC 9568, section 6.1).
+    """
+    unit = SECOND if version == 2 else advert_interval
+    return (256 - priority) * unit // 256
+
+
+def master_down_interval(version: int, priority: int, advert_interval: int) -> int:
+    """How long the MASTER may be silent before it is taken for dead: 3 intervals and the skew_time."""
+    return 3 * advert_interval + skew_time(version, priority, advert_interval)
