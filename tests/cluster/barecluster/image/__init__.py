@@ -1,0 +1,11 @@
+"""Our image, and pause, built without a registry and without a container engine.
+
+Three layers, each kept by what it was made from: Debian's Python (base), the locked requirements (dependencies), our
+own packages (application). A change of our code makes the last one anew, in less than a second.
+"""
+
+from barecluster.image.archive import Image, image_id
+from barecluster.image.build import TAG, build
+from barecluster.image.pause import write_pause
+
+__all__ = ["TAG", "Image", "build", "image_id", "write_pause"]

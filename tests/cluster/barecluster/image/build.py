@@ -1,0 +1,32 @@
+"""Our image: the same content as deploy/image/Dockerfile makes."""
+
+import hashlib
+from collections.abc import Mapping
+
+from barecluster.image.application import application_layer
+from barecluster.image.archive import Image, write_archive
+from barecluster.image.base import base_layer
+from barecluster.image.dependencies import dependencies_layer
+from barecluster.layout import cache
+from barecluster.lock import locked
+
+TAG = "localhost/virtualip:dev"
+
+
+def build(tag: str = TAG, labels: Mapping[str, str] | None = None) -> Image:
+    """Builds the image of this checkout; labels make an image of another id, for tests of rolling updates.
+
+    Raises ClusterError. Needs root (the interpreter of the image compiles what is in it), Debian's apt and pip.
+    """
+    layers = [base_layer(), dependencies_layer(), application_layer()]
+    labels = dict(labels or {})
+    config = {
+        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
+        "Labels": labels,
+        "Cmd": ["virtualip-agent", "--help"],
+    }
+    # Named by what it is, not by its content: the newest replaces the one before.
+    name = hashlib.sha256(repr((tag, sorted(labels.items()))).encode()).hexdigest()[:16]
+    directory = cache() / "images"
+    with locked(directory / "lock", "writing an image"):
+        return write_archive(directory / f"{name}.tar", tag, layers, config)

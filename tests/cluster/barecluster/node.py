@@ -1,0 +1,136 @@
+"""A node: its power switch, its cables, and a way in."""
+
+from pathlib import Path
+
+from barecluster import cgroups, network, node_config
+from barecluster.errors import ClusterError
+from barecluster.layout import Host, Layout
+from barecluster.processes import Daemons, children, end
+from barecluster.shell import Word, run
+
+_INIT = Path(__file__).with_name("node-init.sh")
+_IMPORT_WITHIN = 120.0  # s; one is usual
+
+
+class Node:
+    """One of the cluster's machines. Get it from Cluster.node(); it holds no state of its own."""
+
+    def __init__(self, host: Host, layout: Layout, daemons: Daemons, binaries: Path, api_url: str) -> None:
+        self._host = host
+        self._layout = layout
+        self._daemons = daemons
+        self._binaries = binaries
+        self._api_url = api_url
+
+    @property
+    def name(self) -> str:
+        """Its host name, and its name in Kubernetes."""
+        return self._host.name
+
+    @property
+    def address(self) -> str:
+        """Its IPv4 address on the segment."""
+        return self._host.address
+
+    @property
+    def netns(self) -> str:
+        """Its network namespace, as in /run/netns; gone while the power is off."""
+        return self._layout.namespace(self.name)
+
+    @property
+    def pid(self) -> int | None:
+        """Its PID 1, as numbered by the machine; None while the power is off."""
+        return _init(self._daemons, self.name)
+
+    @property
+    def root(self) -> Path:
+        """Its root directory, to read and write its files from outside; only while the power is on."""
+        return Path(f"/proc/{self._running()}/root")
+
+    def power_on(self) -> None:
+        """Boots it; returns when its daemons are being started. Nothing happens when it is on."""
+        if self.pid is not None:
+            return
+        directory = self._layout.node(self.name)
+        network.plug(self._layout, self._host)
+        cgroups.make(self._layout.cgroup, self.name)
+        node_config.write(self._layout, self._host, self._api_url)
+        namespaces = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--propagation", "private"]
+        init: list[Word] = ["bash", _INIT, self.name, self.address, directory, self._binaries, *node_config.DISK]
+        self._daemons.start(_daemon(self.name), ["unshare", *namespaces, *init], namespace=self.netns)
+
+    def power_off(self) -> None:
+        """Cuts its power: no process gets to say good-bye. Its disk is kept. Nothing happens when it is off."""
+        if network.exists(self.netns):
+            for interface in self._host.interfaces:
+                # First of all, so that the kernel's own good-byes (FIN, RST) for dying sockets are not heard either.
+                network.set_link(self._layout, self._host, interface, up=False)
+        cut_power(self._daemons, self.name)
+        network.unplug(self._layout, self._host)
+        cgroups.remove(self._layout.cgroup, self.name)
+
+    def link_down(self, interface: str = "eth0") -> None:
+        """Pulls a cable: the node loses its carrier, its neighbours hear nothing."""
+        self._set_link(interface, up=False)
+
+    def link_up(self, interface: str = "eth0") -> None:
+        """Plugs it in again."""
+        self._set_link(interface, up=True)
+
+    def link_is_up(self, interface: str = "eth0") -> bool:
+        """Whether the cable is plugged in (and the power on)."""
+        return self.pid is not None and network.link_is_up(self._layout, self._host, interface)
+
+    def command(self, *words: Word) -> list[str]:
+        """The words of a command that runs these inside the node's namespaces, for a Popen of one's own."""
+        inside = ["nsenter", f"--target={self._running()}", "--mount", "--net", "--pid", "--uts", "--ipc", "--"]
+        return [*inside, *(str(word) for word in words)]
+
+    def run(self, *words: Word, stdin: str | None = None, timeout: float = 60.0) -> str:
+        """Runs a command inside the node and returns its output; raises ClusterError when it fails."""
+        return run(*self.command(*words), stdin=stdin, timeout=timeout)
+
+    def load_image(self, tag: str, image_id: str, archive: Path) -> bool:
+        """Imports a docker-archive into its containerd; False when it has that very image under that tag."""
+        if self._image(tag) is not None and self._image(tag) == self._image(image_id):
+            return False
+        self.run("ctr", "-n", "k8s.io", "images", "import", "--no-unpack", archive, timeout=_IMPORT_WITHIN)
+        return True
+
+    def _image(self, reference: str) -> str | None:
+        """The digest of the manifest that a tag, or an image's id, stands for."""
+        for line in self.run("ctr", "-n", "k8s.io", "images", "list").splitlines()[1:]:
+            name, _, digest = line.split()[:3]
+            if name == reference:
+                return digest
+        return None
+
+    def _running(self) -> int:
+        pid = self.pid
+        if pid is None:
+            raise ClusterError(f"{self.name} is off")
+        return pid
+
+    def _set_link(self, interface: str, up: bool) -> None:
+        if interface not in self._host.interfaces:
+            raise ClusterError(f"{self.name} has no {interface}, only {', '.join(self._host.interfaces)}")
+        self._running()
+        network.set_link(self._layout, self._host, interface, up)
+
+
+def cut_power(daemons: Daemons, name: str) -> None:
+    """Kills a node's PID 1, and with it all that runs there; needs nothing but the record of its process."""
+    pid = _init(daemons, name)
+    if pid is not None:
+        end(pid)
+    daemons.stop(_daemon(name))
+
+
+def _init(daemons: Daemons, name: str) -> int | None:
+    # Recorded is unshare, which forks the PID 1 of the new pid namespace and waits for it.
+    launcher = daemons.pid(_daemon(name))
+    return next(iter(children(launcher)), None) if launcher else None
+
+
+def _daemon(name: str) -> str:
+    return f"node-{name}"
