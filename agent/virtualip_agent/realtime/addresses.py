@@ -1,0 +1,131 @@
+"""Putting the addresses of virtual routers on the node's interfaces, and taking them off again, in batches."""
+
+import errno
+import os
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Interface
+from typing import NamedTuple
+
+from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.route_socket import Change, RouteSocket
+from virtualip_agent.realtime.router import RunningRouter
+from virtualip_agent.realtime.rtnetlink import Address
+
+
+class Refusal(NamedTuple):
+    """Why a router cannot have its addresses."""
+
+    reason: str
+    """AddressInUse or KernelRefused."""
+    message: str
+
+
+class AddressKeeper:
+    """Reconciles: what is wanted against what the kernel's tables say, never against what was once asked for."""
+
+    def __init__(self, routes: RouteSocket) -> None:
+        self._routes = routes
+
+    @property
+    def _interfaces(self) -> Interfaces:
+        return self._routes.interfaces
+
+    def add(self, routers: Sequence[RunningRouter]) -> dict[str, Refusal]:
+        """Has every address of these routers on its interface, all in one batch; the refusals by router's name."""
+        refused: dict[str, Refusal] = {}
+        changes: list[Change] = []
+        owners: list[RunningRouter] = []
+        for router in routers:
+            refusal = self._foreign(router)
+            if refusal is not None:
+                refused[router.name] = refusal
+                continue
+            wanted = [self._add_change(router, address) for address in router.addresses]
+            changes += wanted
+            owners += [router] * len(wanted)
+        results = self._routes.change(changes)
+        if errno.EEXIST in results:
+            self._routes.resynchronise()
+        for router, change, result in zip(owners, changes, results, strict=True):
+            if result == errno.EEXIST:
+                # our table was behind; what the kernel has now decides
+                refusal = self._foreign(router)
+                result = 0 if refusal is not None else self._routes.change([change._replace(exclusive=False)])[0]
+                if refusal is not None:
+                    refused[router.name] = refusal
+            if result:
+                text = f"{IPv4Address(change.address.ip)}: {os.strerror(result)}"
+                refused.setdefault(router.name, Refusal("KernelRefused", text))
+        return refused
+
+    def remove(self, routers: Iterable[RunningRouter], keep: frozenset[bytes] = frozenset()) -> None:
+        """Takes off what is ours of these routers' addresses."""
+        changes = [
+            Change(found, add=False)
+            for router in routers
+            if router.link is not None
+            for address in router.addresses
+            if (found := self._interfaces.addresses.get((router.link.index, address.ip.packed))) is not None
+            and self._interfaces.is_ours(found)
+            and found.ip not in keep
+        ]
+        self._routes.change(changes)
+
+    def refresh(self, routers: Iterable[RunningRouter]) -> None:
+        """Renews the lifetimes, all in one batch: touching one address of a node delays the expiry of the others.
+
+        Only what the tables show is renewed: a refresh must not bring back what somebody took away.
+        """
+        self._routes.change(
+            [
+                Change(found, add=True, lifetime=router.lifetime)
+                for router in routers
+                if router.link is not None
+                for address in router.addresses
+                if (found := self._interfaces.addresses.get((router.link.index, address.ip.packed))) is not None
+                and self._interfaces.is_ours(found)
+            ]
+        )
+
+    def missing(self, router: RunningRouter) -> bool:
+        """Whether an address that the router should have is not there."""
+        link = router.link
+        return link is not None and any(
+            (link.index, address.ip.packed) not in self._interfaces.addresses for address in router.addresses
+        )
+
+    def adoptable(self, router: RunningRouter) -> bool:
+        """Whether an earlier process of this agent left the router's addresses on the interface."""
+        link = router.link
+        return link is not None and any(
+            (found := self._interfaces.addresses.get((link.index, address.ip.packed))) is not None
+            and self._interfaces.is_ours(found)
+            for address in router.addresses
+        )
+
+    def in_use(self, router: RunningRouter) -> bool:
+        """Whether somebody else's address is still in the way."""
+        return self._foreign(router) is not None
+
+    def _foreign(self, router: RunningRouter) -> Refusal | None:
+        """The same IP anywhere on this node that is not ours, whatever its prefix."""
+        for address in router.addresses:
+            for holder in self._interfaces.holders(address.ip.packed):
+                if not self._interfaces.is_ours(holder):
+                    link = self._interfaces.links.get(holder.index)
+                    where = link.name if link else f"interface {holder.index}"
+                    text = f"{IPv4Address(holder.ip)}/{holder.prefix_length} is on {where} already and is not ours"
+                    return Refusal("AddressInUse", text)
+        return None
+
+    def _add_change(self, router: RunningRouter, address: IPv4Interface) -> Change:
+        assert router.link is not None
+        index = router.link.index
+        found = self._interfaces.addresses.get((index, address.ip.packed))
+        if found is not None:
+            return Change(found, add=True, lifetime=router.lifetime)
+        prefix_length = address.network.prefixlen
+        if not self._interfaces.subnet_has_primary(index, address):
+            prefix_length = 32
+        new = Address(index, address.ip.packed, prefix_length)
+        return Change(new, add=True, exclusive=True, lifetime=router.lifetime)

@@ -1,0 +1,125 @@
+"""The vrrp process: takes the node's lock, then runs its epoll loop until it is told to stop."""
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+from virtualip_agent.realtime.control_server import ControlServer
+from virtualip_agent.realtime.engine import Engine
+from virtualip_agent.realtime.lock import NodeLock
+from virtualip_agent.realtime.ports import Ports
+from virtualip_agent.realtime.route_socket import RouteSocket
+from virtualip_agent.realtime.scheduling import become_punctual, freeze_memory
+from virtualip_agent.realtime.timers import TimerFd
+from virtualip_agent.realtime.vrrp_sockets import ArpSender, Receiver
+from virtualip_agent.run_directory import lock_path, vrrp_socket_path
+
+log = logging.getLogger(__name__)
+
+_LOCK_POLL: Final = 0.1
+_MOST_EVENTS: Final = 256
+
+
+class Loop:
+    """One thread, one epoll, one timerfd."""
+
+    def __init__(self, run_directory: Path, scheduling: str, wake_up: int) -> None:
+        self._epoll = select.epoll()
+        self._timer = TimerFd()
+        self._timer_at: int | None = None
+        self._routes = RouteSocket()
+        self._receivers: dict[int, Receiver] = {}
+        self._clients: dict[int, socket.socket] = {}
+        self._control = ControlServer(vrrp_socket_path(run_directory), scheduling, self._register_client)
+        ports = Ports(self._register_receiver, self._unregister_receiver)
+        self._engine = Engine(self._routes, ports, ArpSender(), self._control.send)
+        self._wake_up = wake_up
+        for readable in (self._timer, self._routes, self._control.listener, wake_up):
+            self._epoll.register(readable, select.EPOLLIN)
+
+    def _register_receiver(self, receiver: Receiver) -> None:
+        self._receivers[receiver.fileno()] = receiver
+        self._epoll.register(receiver, select.EPOLLIN)
+
+    def _unregister_receiver(self, receiver: Receiver) -> None:
+        del self._receivers[receiver.fileno()]
+        self._epoll.unregister(receiver)
+
+    def _register_client(self, client: socket.socket) -> None:
+        self._clients[client.fileno()] = client
+        self._epoll.register(client, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Returns when everything has been handed over after a signal."""
+        stopping = False
+        while not self._engine.finished:
+            ready = {descriptor for descriptor, _ in self._epoll.poll(maxevents=_MOST_EVENTS)}
+            now = time.monotonic_ns()
+            for descriptor, receiver in list(self._receivers.items()):
+                if descriptor in ready:
+                    self._engine.receive(receiver, now)
+            if self._routes.fileno() in ready and self._routes.read_notifications():
+                self._engine.links_changed(now)
+            self._read_control(ready, now)
+            if self._wake_up in ready:
+                os.read(self._wake_up, 64)
+                if stopping:
+                    log.warning("a second signal: ending at once; the addresses are left to their lifetime")
+                    return
+                stopping = True
+                log.info("stopping: handing over")
+                self._engine.stop(now)
+            if self._timer.fileno() in ready:
+                self._timer.clear()
+                self._timer_at = None
+            self._engine.expire(now)
+            self._engine.flush(now)
+            self._arm()
+
+    def _read_control(self, ready: set[int], now: int) -> None:
+        if self._control.listener.fileno() in ready and self._control.accept():
+            self._engine.publish_all()
+        for descriptor, client in list(self._clients.items()):
+            if descriptor not in ready:
+                continue
+            messages, replaced = self._control.read(client)
+            for message in messages:
+                self._engine.command(message, now)
+            if client.fileno() < 0:
+                del self._clients[descriptor]
+                if not self._control.connected:
+                    log.warning("control is gone: going on with what it said last")
+            if replaced:
+                self._engine.publish_all()
+
+    def _arm(self) -> None:
+        first = self._engine.deadlines.first
+        if first is not None and first != self._timer_at:
+            self._timer.set(first)
+            self._timer_at = first
+
+
+def run(run_directory: Path) -> int:
+    """Runs until SIGTERM or SIGINT; the exit status. OSError where the run directory or the kernel refuses."""
+    wake_up, signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    lock = NodeLock(lock_path(run_directory))
+    if not lock.take():
+        log.info("another agent runs on this node: standing by")
+        while not lock.take():
+            if select.select([wake_up], [], [], _LOCK_POLL)[0]:
+                return 0
+        log.info("the other agent is gone: taking its place")
+    scheduling = become_punctual()
+    log.info("scheduling: %s", scheduling)
+    loop = Loop(run_directory, scheduling, wake_up)
+    freeze_memory()
+    loop.run()
+    return 0

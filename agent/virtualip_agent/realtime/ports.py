@@ -1,0 +1,51 @@
+"""The sockets that are open: a receiver for each interface, a sender for each source address."""
+
+from collections.abc import Callable
+
+from virtualip_agent.realtime.rtnetlink import Link
+from virtualip_agent.realtime.vrrp_sockets import Receiver, Sender
+
+
+class Ports:
+    """Opens sockets as routers need them, and keeps the receivers' filters at the VRIDs in use."""
+
+    def __init__(self, register: Callable[[Receiver], None], unregister: Callable[[Receiver], None]) -> None:
+        self._register = register
+        self._unregister = unregister
+        self._receivers: dict[int, tuple[Receiver, set[int]]] = {}
+        self._senders: dict[tuple[int, str, bytes], Sender] = {}
+
+    def open(self, link: Link, source: bytes, vrid: int) -> Sender:
+        """Listens to the VRID on this interface, and gives the sender for the source address. OSError as it comes."""
+        known = self._receivers.get(link.index)
+        if known is None:
+            receiver = Receiver(link.name, link.index, {vrid})
+            self._receivers[link.index] = (receiver, {vrid})
+            self._register(receiver)
+        elif vrid not in known[1]:
+            known[1].add(vrid)
+            known[0].listen_to(known[1])
+        key = (link.index, link.name, source)
+        if key not in self._senders:
+            self._senders[key] = Sender(link.name, link.index, source)
+        return self._senders[key]
+
+    def close_unused(self, listening: set[tuple[int, int]], senders: set[Sender]) -> None:
+        """Closes what no router needs: `listening` has interface index and VRID of those that are left."""
+        for index, (receiver, vrids) in list(self._receivers.items()):
+            needed = {vrid for at, vrid in listening if at == index}
+            if not needed:
+                self._unregister(receiver)
+                receiver.close()
+                del self._receivers[index]
+            elif needed != vrids:
+                receiver.listen_to(needed)
+                self._receivers[index] = (receiver, needed)
+        for key, sender in list(self._senders.items()):
+            if sender not in senders:
+                sender.close()
+                del self._senders[key]
+
+    def close(self) -> None:
+        """Closes everything."""
+        self.close_unused(set(), set())

@@ -1,0 +1,149 @@
+"""One virtual router as it runs here: the core beside its configuration, interface, templates and counters."""
+
+import time
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface
+
+from virtualip_agent import ipc
+from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.rtnetlink import Link
+from virtualip_agent.realtime.vrrp_sockets import Sender, stamp_hardware_address
+from virtualip_agent.vrrp import effects as fx
+from virtualip_agent.vrrp.packet import stamp
+from virtualip_agent.vrrp.priority import Contribution
+from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.virtual_router import VirtualRouter
+
+_LARGEST_CACHE = 8
+
+
+@dataclass(slots=True)
+class RunningRouter:
+    """Everything about one virtual router that is not the core's."""
+
+    config: ipc.RouterConfig
+    core: VirtualRouter
+    addresses: tuple[IPv4Interface, ...]
+    contributions: dict[str, Contribution] = field(default_factory=dict)
+    link: Link | None = None
+    sender: Sender | None = None
+    successor: ipc.RouterConfig | None = None
+    """To be started when this one has been released: an edit that cannot be applied in place."""
+    leaving: bool = False
+    counters: dict[str, int] = field(default_factory=dict)
+    last: fx.Transitioned | None = None
+    since: float = 0.0
+    _stamped: dict[int, bytes] = field(default_factory=dict)
+    _garps: tuple[bytes, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The VirtualIP's name."""
+        return self.config.name
+
+    @property
+    def lifetime(self) -> int:
+        """L, seconds."""
+        return self.config.lifetime
+
+    def count(self, counter: str, by: int = 1) -> None:
+        """One more."""
+        self.counters[counter] = self.counters.get(counter, 0) + by
+
+    def reconfigure(self, config: ipc.RouterConfig) -> None:
+        """Takes a new configuration; the caller tells the core."""
+        self.config = config
+        self.addresses = parse_addresses(config)
+        self._forget_templates()
+
+    def attach(self, link: Link | None, sender: Sender | None) -> None:
+        """Where it runs from now on."""
+        self.link, self.sender = link, sender
+        self._forget_templates()
+
+    def _forget_templates(self) -> None:
+        self._stamped.clear()
+        self._garps = ()
+
+    def advertisement(self, priority: int) -> bytes:
+        """The payload to send; kept, as a MASTER sends the same one for hours."""
+        assert self.sender is not None
+        payload = self._stamped.get(priority)
+        if payload is None:
+            if len(self._stamped) >= _LARGEST_CACHE:
+                self._stamped.clear()
+            payload = stamp(self.config.advertisement, priority, self.sender.source, self.sender.destination)
+            self._stamped[priority] = payload
+        return payload
+
+    def garps(self) -> tuple[bytes, ...]:
+        """A gratuitous ARP for each address."""
+        assert self.link is not None
+        if not self._garps:
+            hardware_address = self.link.hardware_address
+            self._garps = tuple(stamp_hardware_address(frame, hardware_address) for frame in self.config.garps)
+        return self._garps
+
+    def note(self, transition: fx.Transitioned) -> None:
+        """Remembers what is to be reported."""
+        if transition.entered or self.last is None:
+            self.since = time.time()
+            self.count("transitions")
+        self.last = transition
+
+    def report(self, interfaces: Interfaces) -> ipc.RouterState | None:
+        """The state for control; None before there is one."""
+        last = self.last
+        if last is None:
+            return None
+        held: tuple[str, ...] = ()
+        if self.link is not None:
+            wanted = {address.ip.packed for address in self.addresses}
+            held = tuple(
+                f"{IPv4Address(address.ip)}/{address.prefix_length}"
+                for address in interfaces.on_interface(self.link.index)
+                if address.ip in wanted
+            )
+        return ipc.RouterState(
+            name=self.name,
+            state=str(self.core.state),
+            priority=self.core.priority,
+            reason=last.reason,
+            message=last.message,
+            since=self.since,
+            interface=self.link.name if self.link else "",
+            source=_text(self.sender.source) if self.sender else "",
+            addresses=held,
+            master=_text(self.core.master),
+            takeover=last.takeover,
+            mismatches={_text(source): text for source, text in self.core.mismatches.items()},
+        )
+
+
+def _text(packed: bytes) -> str:
+    return str(IPv4Address(packed)) if packed else ""
+
+
+def parse_addresses(config: ipc.RouterConfig) -> tuple[IPv4Interface, ...]:
+    """The addresses with their prefixes."""
+    return tuple(IPv4Interface(text) for text in config.addresses)
+
+
+def settings_of(config: ipc.RouterConfig) -> Settings:
+    """What the core needs of a configuration."""
+    return Settings(
+        vrid=config.vrid,
+        version=config.version,
+        addresses=frozenset(address.ip.packed for address in parse_addresses(config)),
+        base_priority=config.base_priority,
+        advert_interval=config.advert_interval,
+        preempt=config.preempt,
+        fast_preempt=config.fast_preempt,
+        rank=config.rank,
+        draining=config.draining,
+        lifetime=config.lifetime * SECOND,
+        authentication=config.authentication,
+        members=frozenset(IPv4Address(member).packed for member in config.members),
+        trackers=frozenset(config.trackers),
+    )

@@ -1,0 +1,91 @@
+"""Deadlines of many routers on one timerfd."""
+
+import ctypes
+import heapq
+import os
+from typing import Final
+
+_CLOCK_MONOTONIC: Final = 1
+_TFD_NONBLOCK: Final = os.O_NONBLOCK
+_TFD_CLOEXEC: Final = os.O_CLOEXEC
+_TFD_TIMER_ABSTIME: Final = 1
+_SECOND: Final = 1_000_000_000
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class TimerFd:
+    """timerfd_create(2) on CLOCK_MONOTONIC, absolute; Python has it from 3.13 on. epoll's own timeout would do in
+    milliseconds what this does in microseconds."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._descriptor = self._libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK | _TFD_CLOEXEC)
+        if self._descriptor < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        self._value = _Itimerspec()
+        self._pointer = ctypes.byref(self._value)
+
+    def fileno(self) -> int:
+        """Readable when the time has come."""
+        return int(self._descriptor)
+
+    def set(self, at: int) -> None:
+        """Nanoseconds of time.monotonic_ns(); a time that is past fires at once."""
+        seconds, nanoseconds = divmod(max(at, 1), _SECOND)
+        self._value.value.seconds = seconds
+        self._value.value.nanoseconds = nanoseconds
+        self._libc.timerfd_settime(self._descriptor, _TFD_TIMER_ABSTIME, self._pointer, None)
+
+    def clear(self) -> None:
+        """Takes note that it has fired."""
+        try:
+            os.read(self._descriptor, 8)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        """Closes the descriptor."""
+        os.close(self._descriptor)
+
+
+class Deadlines:
+    """The earliest of many deadlines. A deadline that moved later costs nothing until its old time comes: a BACKUP
+    moves its own with every advertisement it hears."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
+        self._armed: dict[str, int] = {}
+
+    @property
+    def first(self) -> int | None:
+        """When to look next; something may turn out not to be due then."""
+        return self._heap[0][0] if self._heap else None
+
+    def arm(self, name: str, at: int) -> None:
+        """Have `name` looked at no later than `at`."""
+        armed = self._armed.get(name)
+        if armed is None or at < armed:
+            self._armed[name] = at
+            heapq.heappush(self._heap, (at, name))
+
+    def forget(self, name: str) -> None:
+        """No longer of interest."""
+        self._armed.pop(name, None)
+
+    def due(self, now: int) -> list[str]:
+        """The names to look at; each must be armed again if it still has a deadline."""
+        names = []
+        while self._heap and self._heap[0][0] <= now:
+            at, name = heapq.heappop(self._heap)
+            if self._armed.get(name) == at:
+                del self._armed[name]
+                names.append(name)
+        return names
