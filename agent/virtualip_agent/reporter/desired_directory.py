@@ -1,0 +1,126 @@
+"""The desired files: written from plans, kept whatever else happens, removed only when told to."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from virtualip_agent.desired_file import SUFFIX, decode, write_atomically
+from virtualip_agent.reporter.entry import Remark
+from virtualip_agent.reporter.plan import Password, Plan, Running, SecretKey, content_for
+from virtualip_api.errors import InvalidResource
+
+log = logging.getLogger(__name__)
+
+
+class DesiredDirectory:
+    """The files of one directory and the plans they come from. Safe to share between threads.
+
+    `remark` is told of each VIP why its newest plan does not run, or None when it does."""
+
+    def __init__(self, path: Path, remark: Callable[[str, Remark | None], None]) -> None:
+        self._path = path
+        self._remark = remark
+        self._lock = threading.RLock()
+        self._contents: dict[str, bytes] = {}
+        self._plans: dict[str, Plan] = {}
+        self._passwords: dict[SecretKey, Password] = {}
+        self._identity: dict[str, tuple[str, str]] = {}
+        """uid and creationTimestamp of the Member that the file was written from."""
+        self._remarks: dict[str, Remark] = {}
+        for file in sorted(path.glob(f"*{SUFFIX}")):
+            if not file.name.startswith("."):
+                self._contents[file.name.removesuffix(SUFFIX)] = file.read_bytes()
+
+    def remember(self, name: str, uid: str, created: str) -> None:
+        """From which Member the file was written, as an earlier process knew."""
+        self._identity[name] = (uid, created)
+
+    def names(self) -> set[str]:
+        """VIPs with a file."""
+        with self._lock:
+            return set(self._contents)
+
+    def identity(self, name: str) -> tuple[str, str]:
+        """uid and creationTimestamp of the Member of that file; '' where unknown."""
+        with self._lock:
+            return self._identity.get(name, ("", ""))
+
+    def take(self, plan: Plan) -> None:
+        """A plan has arrived: its file is written, or the reason why not is said."""
+        with self._lock:
+            self._plans[plan.name] = plan
+            self._write(plan)
+
+    def secrets(self) -> set[SecretKey]:
+        """The passwords that plans ask for."""
+        with self._lock:
+            return {plan.secret for plan in self._plans.values() if plan.secret}
+
+    def has_password(self, secret: SecretKey) -> bool:
+        """Whether the password was read before."""
+        with self._lock:
+            return secret in self._passwords
+
+    def take_password(self, secret: SecretKey, password: Password) -> None:
+        """A password was read, or could not be: the files that need it are written."""
+        with self._lock:
+            self._passwords[secret] = password
+            for plan in self._plans.values():
+                if plan.secret == secret:
+                    self._write(plan)
+
+    def remove(self, name: str) -> None:
+        """Withdraws the VIP. OSError where the file cannot be removed."""
+        with self._lock:
+            (self._path / f"{name}{SUFFIX}").unlink(missing_ok=True)
+            self._contents.pop(name, None)
+            self._identity.pop(name, None)
+            self._plans.pop(name, None)
+            self._say(name, None)
+
+    def retry(self) -> None:
+        """Writes what could not be written (the disk was full)."""
+        with self._lock:
+            failed = [name for name, remark in self._remarks.items() if remark.reason == "WriteFailed"]
+            for plan in self._of(failed):
+                self._write(plan)
+
+    def _of(self, names: Iterable[str]) -> list[Plan]:
+        return [self._plans[name] for name in names if name in self._plans]
+
+    def _write(self, plan: Plan) -> None:
+        content = content_for(plan, self._running(plan.name), self._passwords.get(plan.secret) if plan.secret else None)
+        if isinstance(content, Remark):
+            self._say(plan.name, content)
+            return
+        if content != self._contents.get(plan.name):
+            try:
+                write_atomically(self._path / f"{plan.name}{SUFFIX}", content)
+            except OSError as error:
+                self._say(plan.name, Remark("WriteFailed", f"the plan cannot be written: {error.strerror}"))
+                return
+            self._contents[plan.name] = content
+            log.info("%s: plan written, revision %s", plan.name, plan.raw.get("revision"))
+        self._identity[plan.name] = (plan.uid, plan.created)
+        self._say(plan.name, None)
+
+    def _running(self, name: str) -> Running | None:
+        content = self._contents.get(name)
+        if content is None:
+            return None
+        try:
+            desired = decode(content)
+        except InvalidResource:
+            return None  # of another version, or damaged: any plan is better
+        return Running(desired, *self._identity.get(name, ("", "")))
+
+    def _say(self, name: str, remark: Remark | None) -> None:
+        if self._remarks.get(name) == remark:
+            return
+        if remark is None:
+            self._remarks.pop(name, None)
+        else:
+            self._remarks[name] = remark
+            log.warning("%s: %s: %s", name, remark.reason, remark.message)
+        self._remark(name, remark)

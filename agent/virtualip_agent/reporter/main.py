@@ -1,0 +1,180 @@
+"""The reporter process: its threads, its rounds, its end."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtualip_agent.reporter import memory as memory_file
+from virtualip_agent.reporter.api import Api, ApiError, CannotConfigure
+from virtualip_agent.reporter.desired_directory import DesiredDirectory
+from virtualip_agent.reporter.lease import RENEWAL, Lease
+from virtualip_agent.reporter.memory import Memory
+from virtualip_agent.reporter.passwords import read_password
+from virtualip_agent.reporter.plan_watch import PlanWatch
+from virtualip_agent.reporter.publisher import Publisher
+from virtualip_agent.reporter.state_reader import StateReader, answers
+from virtualip_agent.run_directory import DEFAULT_DESIRED, DEFAULT_RUN
+
+log = logging.getLogger(__name__)
+
+WORKERS = 3
+"""Threads that write entries: a take-over of 250 VIPs must not queue behind one slow answer."""
+FAREWELL = 5.0
+"""Seconds in which the last states are still published after SIGTERM."""
+LONG_OUTAGE = 3.0
+"""Seconds: after one as long as this the database may be another, so every entry is written again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `virtualip-agent reporter` takes, each also by an environment variable."""
+
+    node: str
+    """`--node`, VIRTUALIP_NODE: the Kubernetes node's name."""
+    namespace: str
+    """`--namespace`, VIRTUALIP_NAMESPACE: the agent's own; its Lease and the password Secrets are there."""
+    desired: Path = DEFAULT_DESIRED
+    """`--desired`, VIRTUALIP_DESIRED: where desired files go; control makes it."""
+    run: Path = DEFAULT_RUN
+    """`--run`, VIRTUALIP_RUN: where control's state socket is."""
+    kubeconfig: Path | None = None
+    """`--kubeconfig`, VIRTUALIP_KUBECONFIG: instead of the pod's own service account."""
+
+
+def run(options: Options) -> int:
+    """Runs until SIGTERM or SIGINT. Returns the exit code: 0 after a signal, 1 where a thread died or nothing can be
+    configured."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        api = Api(options.kubeconfig)
+    except CannotConfigure as error:
+        log.error("no access to an API server: %s", error)
+        return 1
+    if not _wait_for_directory(options.desired, stop):
+        return 0
+    reporter = Reporter(options, api)
+    reporter.start(stop)
+    reporter.rounds(stop)
+    reporter.farewell()
+    return 1 if reporter.broken else 0
+
+
+def _wait_for_directory(path: Path, stop: threading.Event) -> bool:
+    """Control, who is root, makes the directory and gives it to our group."""
+    said = False
+    while not os.access(path, os.W_OK | os.X_OK):
+        if not said:
+            log.info("waiting for %s to be made and writable", path)
+            said = True
+        if stop.wait(0.5):
+            return False
+    return True
+
+
+class Reporter:
+    """All parts, wired."""
+
+    def __init__(self, options: Options, api: Api) -> None:
+        self._options = options
+        self._api = api
+        self._directory = options.desired
+        memory = memory_file.load(options.desired)
+        self._saved = memory
+        self._save_lock = threading.Lock()
+        self._refusals: dict[str, str] = {}
+        self.broken = False
+        self._publisher = Publisher(api, options.node, memory.published)
+        self._desired = DesiredDirectory(options.desired, self._publisher.remark)
+        self._lease = Lease(api, options.namespace, options.node, memory.lease, self._database_replaced)
+        self._states = StateReader(options.run, self._publisher, self._desired.names)
+        self._plans = PlanWatch(
+            api,
+            options.node,
+            self._desired,
+            memory,
+            read_password=lambda secret: read_password(api, options.namespace, secret),
+            lease_store=self._lease.store,
+            checkpoint=self._save,
+        )
+
+    def start(self, stop: threading.Event) -> None:
+        """Starts the threads; one that dies stops the process, so that it is started anew."""
+        bodies: list[tuple[str, Callable[[], None]]] = [("states", self._states.work), ("plans", self._plans.work)]
+        bodies += [(f"publisher-{number}", self._publisher.work) for number in range(WORKERS)]
+        for name, body in bodies:
+            threading.Thread(target=self._guarded, args=(body, stop), name=name, daemon=True).start()
+
+    def rounds(self, stop: threading.Event) -> None:
+        """What is done every 10 s: the Lease first, then what only keeps things right."""
+        while True:
+            begun = time.monotonic()
+            if self._api.take_long_outage(LONG_OUTAGE):
+                self._publisher.retell()
+            renewed = self._try("Lease", self._renew)
+            self._try("password", self._refresh_passwords)
+            self._try("status", self._publisher.check)
+            self._desired.retry()
+            self._save()
+            pause = RENEWAL if renewed else 2.0
+            if stop.wait(max(0.5, begun + pause - time.monotonic())):
+                return
+
+    def farewell(self) -> None:
+        """Control serves the last states until vrrp has handed over; they are published before the process ends."""
+        deadline = time.monotonic() + FAREWELL
+        while time.monotonic() < deadline and not (self._publisher.idle() and not self._states.connected):
+            time.sleep(0.02)
+        self._save(always=True)
+
+    def _renew(self) -> None:
+        # A node whose agent does not answer must count as silent: its last entry may claim what is no longer true.
+        if answers(self._options.run):
+            self._lease.renew()
+
+    def _refresh_passwords(self) -> None:
+        for secret in self._desired.secrets():
+            self._desired.take_password(secret, read_password(self._api, self._options.namespace, secret))
+
+    def _database_replaced(self) -> None:
+        self._plans.replaced()
+        self._publisher.retell()
+
+    def _try(self, what: str, action: Callable[[], None]) -> bool:
+        try:
+            action()
+        except ApiError as error:
+            if not error.outage and self._refusals.get(what) != str(error):
+                self._refusals[what] = str(error)
+                log.warning("%s: refused by the API server: %s", what, error)
+            return False
+        if self._refusals.pop(what, None):
+            log.info("%s: no longer refused", what)
+        return True
+
+    def _save(self, *, always: bool = False) -> None:
+        with self._save_lock:
+            version, store, members = self._plans.memory()
+            memory = Memory(version, store, self._lease.written, members, tuple(sorted(self._publisher.published())))
+            known = (self._saved.store, self._saved.members, self._saved.published)
+            if not always and (memory.store, memory.members, memory.published) == known:
+                return
+            try:
+                memory_file.save(self._directory, memory)
+                self._saved = memory
+            except OSError as error:
+                log.warning("what a restart should know cannot be written: %s", error.strerror)
+
+    def _guarded(self, body: Callable[[], None], stop: threading.Event) -> None:
+        try:
+            body()
+        except Exception:
+            log.exception("thread %s died", threading.current_thread().name)
+            self.broken = True
+            stop.set()

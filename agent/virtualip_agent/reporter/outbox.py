@@ -1,0 +1,125 @@
+"""What is still to be told to the API, and when: the first change at once, the last one always, no more than needed.
+
+Pure: the clock is the caller's (monotonic nanoseconds), sending is the caller's. Of each VirtualIP at most one write is
+under way, so an older state never overtakes a newer one; while it is, only the newest state waits.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SPACING = 200_000_000
+"""Nanoseconds between two writes of one VirtualIP: five a second at most, and 300 ms from state to API in any case."""
+FIRST_PAUSE = 250_000_000
+LONGEST_PAUSE = 5_000_000_000
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Slot:
+    wanted: Entry | None = None
+    told: bool = False
+    """The API has `wanted` (or has no such VirtualIP to tell)."""
+    sending: bool = False
+    not_before: int = 0
+    pause: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One write: the entry, or None to take it away."""
+
+    name: str
+    entry: Entry | None
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Wanted entries by VirtualIP, and what of them the API has."""
+
+    jitter: Callable[[], float] = field(default=random.random)
+    """0..1; spreads the nodes' retries."""
+    _slots: dict[str, _Slot] = field(default_factory=dict)
+    _blocked_until: int = 0
+    _pause: int = 0
+
+    def want(self, name: str, entry: Entry | None) -> None:
+        """The entry of `name` is to be this, or with None is to go."""
+        slot = self._slots.setdefault(name, _Slot(told=entry is None))
+        if slot.wanted != entry:
+            slot.wanted = entry
+            slot.told = False
+
+    def retell(self, names: Iterable[str] | None = None) -> None:
+        """The API may have lost the entries of `names` (None: of all)."""
+        for name in list(self._slots) if names is None else names:
+            self._slots.setdefault(name, _Slot()).told = False
+
+    def take(self, now: int) -> Job | None:
+        """The next write that may start, MASTERs first; it must be answered with one of the three below."""
+        if now < self._blocked_until:
+            return None
+        due = [
+            (not _is_master(slot.wanted), slot.not_before, name)
+            for name, slot in self._slots.items()
+            if not slot.told and not slot.sending and slot.not_before <= now
+        ]
+        if not due:
+            return None
+        name = min(due)[2]
+        slot = self._slots[name]
+        slot.sending = slot.told = True  # a change from now on sets told back
+        slot.not_before = now + SPACING
+        return Job(name, slot.wanted)
+
+    def done(self, job: Job) -> None:
+        """The API has it, or has no such VirtualIP."""
+        self._blocked_until = self._pause = 0
+        slot = self._slots[job.name]
+        slot.sending = False
+        slot.pause = 0
+        if slot.told and slot.wanted is None:
+            del self._slots[job.name]
+
+    def refused(self, job: Job, now: int) -> None:
+        """The API answered and does not want this one: later again, this one only."""
+        self._blocked_until = self._pause = 0
+        slot = self._slots[job.name]
+        slot.sending = slot.told = False
+        slot.pause = min(max(2 * slot.pause, FIRST_PAUSE), 6 * LONGEST_PAUSE)
+        slot.not_before = now + self._spread(slot.pause)
+
+    def failed(self, job: Job, now: int) -> None:
+        """Nobody answered: everything waits."""
+        slot = self._slots[job.name]
+        slot.sending = slot.told = False
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self._blocked_until = now + self._spread(self._pause)
+
+    def next_at(self) -> int | None:
+        """When `take` may have something; None: not before `want` or `retell`."""
+        waiting = [slot.not_before for slot in self._slots.values() if not slot.told and not slot.sending]
+        return max(min(waiting), self._blocked_until) if waiting else None
+
+    def idle(self) -> bool:
+        """Whether the API has everything."""
+        return all(slot.told and not slot.sending for slot in self._slots.values())
+
+    def entries(self) -> dict[str, Entry | None]:
+        """What is wanted."""
+        return {name: slot.wanted for name, slot in self._slots.items()}
+
+    def told_of(self, name: str, now: int) -> Entry | None:
+        """The entry that the API has had for a while; None where there is none or it is just being written."""
+        slot = self._slots.get(name)
+        settled = slot is not None and slot.told and not slot.sending and now >= slot.not_before
+        return slot.wanted if settled and slot is not None else None
+
+    def _spread(self, pause: int) -> int:
+        return int(pause * (0.5 + self.jitter()))
+
+
+def _is_master(entry: Entry | None) -> bool:
+    return entry is not None and entry.get("state") == "MASTER"

@@ -1,0 +1,227 @@
+"""Plans in: this node's VirtualIPMembers, listed and watched; nothing else of the cluster is looked at.
+
+The evidence of absence is gathered here and judged in `withdrawal`.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from virtualip_agent.reporter import store, withdrawal
+from virtualip_agent.reporter.api import Api, ApiError, WatchEvent
+from virtualip_agent.reporter.desired_directory import DesiredDirectory
+from virtualip_agent.reporter.memory import KnownMember, Memory
+from virtualip_agent.reporter.plan import Password, SecretKey, read_plan
+from virtualip_agent.reporter.withdrawal import Held, Owner, Probe, Store, Verdict
+from virtualip_api.names import GROUP, MEMBER_PLURAL, NODE_LABEL, VERSION, label_value
+
+log = logging.getLogger(__name__)
+
+MEMBERS_PATH = f"/apis/{GROUP}/{VERSION}/{MEMBER_PLURAL}"
+
+WATCH_SECONDS = 240
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+
+
+class PlanWatch:
+    """Keeps the desired directory as the plans are. `work` is its thread's body; nothing else touches the evidence.
+
+    `read_password` is asked for a Secret that is not known yet, `checkpoint` is called when what `memory` returns has
+    changed, `lease_store` says whether the database still holds our Lease."""
+
+    def __init__(
+        self,
+        api: Api,
+        node: str,
+        desired: DesiredDirectory,
+        memory: Memory,
+        *,
+        read_password: Callable[[SecretKey], Password],
+        lease_store: Callable[[], Store],
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self._api = api
+        self._node = node
+        self._desired = desired
+        self._read_password = read_password
+        self._lease_store = lease_store
+        self._checkpoint = checkpoint
+        self._selector = {"labelSelector": f"{NODE_LABEL}={label_value(node)}"}
+        self._resource_version = memory.resource_version
+        self._store = memory.store
+        self._held: dict[str, Held] = {}
+        for name in desired.names():
+            known = memory.members.get(name)
+            self._held[name] = Held(known.uid, known.trusted) if known else Held()
+            if known:
+                desired.remember(name, known.uid, known.created)
+        self._replaced = threading.Event()
+        self._refusal = ""
+
+    def memory(self) -> tuple[str, tuple[str, ...], dict[str, KnownMember]]:
+        """What a restart must still know: resourceVersion, store, Members."""
+        members = {
+            name: KnownMember(held.uid, self._desired.identity(name)[1], held.trusted)
+            for name, held in list(self._held.items())
+        }
+        return self._resource_version, self._store, members
+
+    def replaced(self) -> None:
+        """The database is not the one that was seen before; from any thread."""
+        self._replaced.set()
+
+    def work(self) -> None:
+        """Lists and watches, for ever."""
+        pause = 0.0
+        while True:
+            try:
+                self._list()
+                self._accepted()
+                pause = 0.0
+                self._follow()
+            except ApiError as error:
+                if error.status == 410:
+                    continue  # the watch was away too long: list again
+                self._refused(error)
+                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
+                time.sleep(pause * (0.5 + random.random()))
+
+    def _list(self) -> None:
+        crds = self._crds()
+        answer = self._api.get(MEMBERS_PATH, self._selector)
+        metadata = answer.get("metadata") or {}
+        version = str(metadata.get("resourceVersion", ""))
+        older = withdrawal.is_older(version, self._resource_version)
+        if older:
+            log.warning("the API server's data is older than before (restored?): nothing is withdrawn for it")
+        if older or (crds != store.GONE and crds != self._store):
+            self._distrust()
+        self._take_replaced()
+        named = {name for item in answer.get("items") or () if (name := self._seen(item))}
+        if crds != store.GONE:
+            self._store = crds
+            if not older and not metadata.get("continue"):
+                now = time.monotonic_ns()
+                for name in self._held.keys() - named:
+                    self._held[name] = withdrawal.missing(self._held[name], now)
+        self._resource_version = version
+        self._settle()
+        self._checkpoint()
+
+    def _crds(self) -> tuple[str, ...]:
+        try:
+            return store.crds(self._api)
+        except ApiError as error:
+            if error.outage:
+                raise
+            self._refused(error)
+            return store.GONE
+
+    def _follow(self) -> None:
+        """Watches until it is time to list again."""
+        while True:
+            started = time.monotonic()
+            query = {**self._selector, "resourceVersion": self._resource_version}
+            for event in self._api.watch(MEMBERS_PATH, query, self._watch_seconds()):
+                self._handle(event)
+                if event.kind == "DELETED" or self._replaced.is_set():
+                    break
+            if self._replaced.is_set() or self._list_is_due():
+                return
+            # A server that is going down may end every watch at once.
+            if time.monotonic() - started < 0.05:
+                time.sleep(FIRST_PAUSE)
+
+    def _watch_seconds(self) -> int:
+        missed = [held.missed_at for held in self._held.values() if held.absences]
+        if missed:
+            return max(1, -(-(min(missed) + withdrawal.GRACE - time.monotonic_ns()) // 1_000_000_000))
+        return int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))
+
+    def _list_is_due(self) -> bool:
+        now = time.monotonic_ns()
+        return any(held.absences and now - held.missed_at >= withdrawal.GRACE for held in self._held.values())
+
+    def _handle(self, event: WatchEvent) -> None:
+        version = (event.object.get("metadata") or {}).get("resourceVersion")
+        if version:
+            self._resource_version = str(version)
+        if event.kind in ("ADDED", "MODIFIED"):
+            self._seen(event.object)
+            self._checkpoint()
+        elif event.kind == "DELETED":
+            self._deleted(event.object)
+
+    def _seen(self, member: Mapping[str, Any]) -> str:
+        """The VIP's name; '' for a Member that is not ours."""
+        plan = read_plan(member, self._node)
+        if plan is None:
+            return ""
+        if plan.secret and not self._desired.has_password(plan.secret):
+            self._desired.take_password(plan.secret, self._read_password(plan.secret))
+        self._desired.take(plan)
+        self._held[plan.name] = withdrawal.seen(plan.uid)
+        return plan.name
+
+    def _deleted(self, member: Mapping[str, Any]) -> None:
+        plan = read_plan(member, self._node)
+        if plan is None or plan.name not in self._held:
+            return
+        log.info("%s: its Member was deleted", plan.name)
+        self._held[plan.name] = withdrawal.deleted(self._held[plan.name], plan.uid, time.monotonic_ns())
+        self._settle()
+        self._checkpoint()
+
+    def _settle(self) -> None:
+        """Asks about what is missing, and acts on the verdicts."""
+        asked = [name for name, held in self._held.items() if held.deleted or held.absences > 1]
+        if not asked:
+            return
+        owners = {name: store.owner(self._api, name) for name in asked}
+        watched, listed = self._stores()
+        self._take_replaced()
+        for name in asked:
+            held = self._held[name]
+            verdict, why = withdrawal.verdict(held, Probe(owners[name], watched if held.deleted else listed))
+            match verdict:
+                case Verdict.WITHDRAW:
+                    log.info("%s: withdrawn: %s", name, why)
+                    self._desired.remove(name)
+                    del self._held[name]
+                case Verdict.KEEP:
+                    log.warning("%s: kept though its Member is gone: %s", name, why)
+                    self._held[name] = withdrawal.distrust(held)
+                case Verdict.WAIT:
+                    if owners[name] is Owner.PRESENT:
+                        log.info("%s: waits: %s", name, why)
+
+    def _stores(self) -> tuple[Store, Store]:
+        """What the database is for a Member whose deletion was watched, and for one that lists lack."""
+        try:
+            crds = Store.SAME if store.crds(self._api) == self._store else Store.CHANGED
+        except ApiError:
+            return Store.UNKNOWN, Store.UNKNOWN
+        return crds, self._lease_store() if crds is Store.SAME else crds
+
+    def _take_replaced(self) -> None:
+        if self._replaced.is_set():
+            self._replaced.clear()
+            self._distrust()
+
+    def _distrust(self) -> None:
+        for name, held in self._held.items():
+            self._held[name] = withdrawal.distrust(held)
+
+    def _refused(self, error: ApiError) -> None:
+        if not error.outage and str(error) != self._refusal:
+            self._refusal = str(error)
+            log.warning("plans cannot be read, what runs goes on: %s", error)
+
+    def _accepted(self) -> None:
+        if self._refusal:
+            self._refusal = ""
+            log.info("plans can be read again")
