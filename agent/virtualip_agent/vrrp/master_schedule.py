@@ -1,0 +1,79 @@
+"""What a MASTER has to do and when: advertise, repeat its gratuitous ARP, put its addresses back."""
+
+from collections import deque
+from typing import Final
+
+from virtualip_agent.vrrp.garp_rounds import garp_rounds
+from virtualip_agent.vrrp.put_back import PutBack
+from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.timing import MILLISECOND
+
+_REPLY_SPACING: Final = 20 * MILLISECOND
+"""A MASTER answers losing advertisements at most so often: a neighbour's flood must not become ours."""
+
+
+class MasterSchedule:
+    """One MASTER's timers, from its take-over until it lets go."""
+
+    def __init__(self) -> None:
+        self.put_back = PutBack()
+        self._advertise_at = 0
+        self._advertised_at = 0
+        self._replied_at = -_REPLY_SPACING
+        self._garp_at: deque[int] = deque()
+
+    @property
+    def deadline(self) -> int:
+        """When something is due."""
+        deadline = self._advertise_at
+        if self._garp_at:
+            deadline = min(deadline, self._garp_at[0])
+        return deadline if self.put_back.due_at is None else min(deadline, self.put_back.due_at)
+
+    def announce(self, settings: Settings, now: int, *, contested: bool) -> None:
+        """The addresses came onto the interface and a first gratuitous ARP was said: plans the other rounds."""
+        self._garp_at = garp_rounds(now, settings.lifetime, contested=contested)
+
+    def garp_due(self, now: int) -> bool:
+        """Whether a round is due; rounds that were missed are one."""
+        due = False
+        while self._garp_at and now >= self._garp_at[0]:
+            self._garp_at.popleft()
+            due = True
+        return due
+
+    def advertised(self, settings: Settings, now: int) -> None:
+        """An advertisement was said out of turn: the next is an interval from now."""
+        self._advertised_at = now
+        self._advertise_at = now + settings.advert_interval
+
+    def advertisement_due(self, settings: Settings, now: int) -> bool:
+        """Whether the interval is over; it counts as said."""
+        if now < self._advertise_at:
+            return False
+        self._advertised_at = now
+        # keep the phase of the timer, but never send a burst to catch up
+        self._advertise_at += settings.advert_interval
+        if self._advertise_at <= now:
+            self._advertise_at = now + settings.advert_interval
+        return True
+
+    def hasten(self, settings: Settings, now: int) -> None:
+        """The interval was edited: a shorter one holds from now."""
+        self._advertise_at = min(self._advertise_at, now + settings.advert_interval)
+
+    def overslept(self, settings: Settings, now: int) -> bool:
+        """Whether we were silent for so long that others were right to take over."""
+        return now - self._advertised_at > 3 * settings.advert_interval
+
+    def may_reply(self, now: int) -> bool:
+        """Whether a losing advertisement is answered; it counts as answered."""
+        if now - self._replied_at < _REPLY_SPACING:
+            return False
+        self._replied_at = now
+        return True
+
+    def resign(self) -> None:
+        """Nothing more is announced or put back."""
+        self._garp_at.clear()
+        self.put_back.due_at = None

@@ -1,0 +1,148 @@
+"""What a BACKUP knows of the MASTER, and from that: when it takes over.
+
+Only moments are kept (when something was heard, and what); the deadline is computed from them and from the settings and
+the priority of now, so an edit or a tracker can change at any time without leaving a stale timer behind.
+"""
+
+from typing import Final, NamedTuple
+
+from virtualip_agent.vrrp.packet import Advertisement
+from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.timing import MILLISECOND, master_down_interval, skew_time
+
+_RANK_STEP: Final = 2 * MILLISECOND
+
+
+class TakeOver(NamedTuple):
+    """Why a BACKUP becomes MASTER when its deadline has passed."""
+
+    reason: str
+    takeover: int = -1
+    """Nanoseconds from the last sign of the MASTER before; -1 where there was none."""
+    contested: bool = True
+    """The old MASTER did not let go by itself: its kernel may go on answering."""
+
+
+class MasterWatch:
+    """RFC 9568, section 6.4.2: the MASTER's life signs as one router hears them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.master = b""
+        """Source address of the MASTER that was heard last (or our own)."""
+        self.adopted = False
+        """Addresses of an earlier process of ours are still there: did somebody take over while we were away?"""
+        self._listening_since: int | None = None
+        self._heard_at = 0
+        """The last time a MASTER that we wait for was heard, or the start of waiting."""
+        self._seen_at: int | None = None
+        """The last time any MASTER was heard, one that we may preempt too."""
+        self._master_priority = 0
+        self._learned_interval = settings.advert_interval
+        self._resigned_at: int | None = None
+        self._lower_since: int | None = None
+
+    # ---- moments
+
+    def startup(self, now: int) -> bool:
+        """RFC 9568, section 6.4.1. True where nothing was listened to before."""
+        if self._listening_since is not None:
+            return False
+        self._listening_since = now
+        self._seen_at = None
+        self.master = b""
+        return True
+
+    def deafen(self) -> None:
+        """The link was away: nothing heard before it came back counts."""
+        self._listening_since = self._seen_at = None
+        self._resigned_at = self._lower_since = None
+
+    def wait(self, now: int) -> None:
+        """BACKUP is entered: a whole master_down_interval from now."""
+        self._heard_at = now
+        self._resigned_at = self._lower_since = None
+
+    def note(self, priority: int, source: bytes, now: int) -> None:
+        """Remembers who was heard; the deadline does not change by it."""
+        self._seen_at = now
+        self._master_priority = priority
+        self.master = source
+
+    def use_interval(self, interval: int) -> None:
+        """Waits by this interval: v3 learns the MASTER's, v2 and a MASTER have the one of the settings."""
+        self._learned_interval = interval
+
+    def heard(
+        self, advertisement: Advertisement, source: bytes, own_priority: int, settings: Settings, now: int
+    ) -> str:
+        """An advertisement while BACKUP. Returns the new reason for being BACKUP, '' where it is as before."""
+        priority = advertisement.priority
+        if priority == 0:
+            # A repeat of it must not re-arm: the old MASTER says it several times. And only the MASTER can resign: a
+            # BACKUP that heard the old one's last word after the new one's first must not stand up against it.
+            if self._resigned_at is None and self.master in (b"", source):
+                self._resigned_at = now
+            return ""
+        self.note(priority, source, now)
+        self._resigned_at = None
+        if settings.preempt and priority < own_priority:
+            # RFC 9568, section 6.4.2: discard; the timer is never extended. Fast preemption shortens it.
+            if self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
+                self._lower_since = now
+            return ""
+        self._lower_since = None
+        self._heard_at = now
+        if settings.version == 3:
+            self.use_interval(advertisement.interval)
+        return "LowerPriority" if priority > own_priority else "EqualPriority"
+
+    def compare(self, own_priority: int, settings: Settings, now: int) -> None:
+        """Our priority changed: is the MASTER that was heard last still one to wait for?"""
+        if self._seen_at is None or self._resigned_at is not None:
+            return
+        if settings.preempt and self._master_priority < own_priority:
+            if self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
+                self._lower_since = now
+        else:
+            self._lower_since = None
+            self._heard_at = max(self._heard_at, self._seen_at)
+
+    def _may_preempt_fast(self, own_priority: int, settings: Settings, now: int) -> bool:
+        long_enough = master_down_interval(settings.version, own_priority, settings.advert_interval)
+        return (
+            settings.preempt
+            and settings.fast_preempt
+            and self._listening_since is not None
+            and now - self._listening_since >= long_enough
+        )
+
+    # ---- what follows from them
+
+    def deadline(self, own_priority: int, settings: Settings) -> int:
+        """When this BACKUP is to become MASTER if nothing more is heard."""
+        interval = self._learned_interval
+        skew = skew_time(settings.version, own_priority, interval)
+        skew += settings.rank * min(_RANK_STEP, interval // 20)
+        if self.adopted:
+            # one interval tells whether somebody took over while we were away
+            return self._heard_at + settings.advert_interval + skew // 4
+        deadline = self._heard_at + 3 * interval + skew
+        if self._resigned_at is not None:
+            deadline = min(deadline, self._resigned_at + skew)
+        if self._lower_since is not None:
+            deadline = min(deadline, self._lower_since + skew)
+        return deadline
+
+    def expired(self, now: int) -> TakeOver:
+        """The deadline has passed: what this take-over is."""
+        if self.adopted:
+            return TakeOver("Adopted")
+        if self._resigned_at is not None:
+            return TakeOver("MasterResigned", now - self._resigned_at, contested=False)
+        if self._seen_at is None:
+            return TakeOver("NoMaster")
+        if self._lower_since is not None or now - self._seen_at < 3 * self._learned_interval:
+            # a living MASTER of lower priority, which lets go when it hears us
+            since = self._seen_at if self._lower_since is None else self._lower_since
+            return TakeOver("HigherPriority", now - since, contested=False)
+        return TakeOver("MasterDown", now - self._seen_at)
