@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, ip_interface
 
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.fields import Fields, read
@@ -21,7 +21,10 @@ LONGEST_PASSWORD = 8
 _V3_STEP = 10 * MILLISECOND
 _V3_LONGEST_INTERVAL = 4095 * _V3_STEP
 _V2_LONGEST_INTERVAL = 255 * SECOND
+_LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_WITH_PREFIX = re.compile(r"[0-9a-fA-F.:]+/[0-9]{1,3}")
+"""ip_interface also takes an address alone and a netmask; the API server's isCIDR does not."""
 _INTERFACE = re.compile(r"[^\s/]{1,15}")
 
 
@@ -129,15 +132,19 @@ def _parse_addresses(fields: Fields) -> tuple[IPv4Interface, ...]:
     for path, element in fields.items("addresses", MOST_ADDRESSES, required=True):
         name = path.removeprefix(f"{fields.path}.")
         try:
-            address = ip_interface(element) if isinstance(element, str) else None
+            well_formed = isinstance(element, str) and _WITH_PREFIX.fullmatch(element)
+            address = ip_interface(str(element)) if well_formed else None
         except ValueError:
             address = None
         if address is None:
-            fields.error(name, f"{element!r} is not an address such as 192.0.2.10/32")
+            fields.error(name, f"{element!r} is not an address with a prefix length, such as 192.0.2.10/32")
         elif not isinstance(address, IPv4Interface):
             fields.error(name, f"{element!r}: IPv6 is not supported yet")
         elif (
-            address.ip.is_multicast or address.ip.is_unspecified or address.ip.is_loopback or address.ip.packed[0] == 0
+            address.ip.is_multicast
+            or address.ip.is_loopback
+            or address.ip.packed[0] == 0
+            or address.ip == _LIMITED_BROADCAST
         ):
             fields.error(name, f"{element!r} is not a unicast address")
         elif address.ip in (other.ip for other in found):
