@@ -1,0 +1,67 @@
+# The commands of the README. Each does its own set-up; what it makes is kept in .venv and ~/.cache/virtualip.
+# On Debian: root (the nodes are network namespaces), Python >= 3.11, Go. `make demo KUBECONFIG=...` needs neither root nor Go.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SHELL  := /bin/bash
+
+export PYTHONPATH := tests/support:tests/cluster:deploy/demo
+
+.PHONY: help demo demo-down test test-unit test-netns test-cluster check format lock image clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/installed: requirements/dev.txt pyproject.toml
+	@echo "-- virtual environment"
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(VENV)/installed ## S1 on three real nodes: apply, fail over, power cut (KEEP=1 leaves it up; KUBECONFIG=... your cluster)
+	@$(BIN)/python -m demo $(if $(KEEP),--keep) $(if $(KUBECONFIG),--kubeconfig "$(KUBECONFIG)") $(if $(VIP),--vip "$(VIP)") $(if $(IMAGE),--image "$(IMAGE)")
+
+demo-down: $(VENV)/installed ## remove what `make demo KEEP=1` left
+	@$(BIN)/python -m demo --down
+
+check: $(VENV)/installed ## format, lint, types, the walls between the rooms
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests deploy/demo
+	$(BIN)/lint-imports
+
+test: $(VENV)/installed test-packages ## all tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-unit: $(VENV)/installed ## the tests that need no network namespace and no cluster
+	$(BIN)/python -m pytest tests/unit tests/simulation $(PYTEST)
+
+test-netns: $(VENV)/installed test-packages ## the engine in network namespaces, and its bytes on a wire
+	$(BIN)/python -m pytest tests/netns tests/wire $(PYTEST)
+
+test-cluster: $(VENV)/installed test-packages ## on the test cluster, or with KUBECONFIG=... on yours
+	$(BIN)/python -m pytest tests/cluster $(PYTEST)
+
+.PHONY: test-packages
+test-packages: $(VENV)/installed
+	@[ $$(id -u) != 0 ] || $(BIN)/python -c 'from barecluster.packages import ensure_packages; ensure_packages(["iproute2", "nftables", "tcpdump", "tshark"])'
+
+image: $(VENV)/installed ## the image, without a registry or an engine; prints its archive
+	@$(BIN)/python -m barecluster image
+
+format: $(VENV)/installed ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/installed ## write the locked requirements anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu --no-emit-package virtualip --extra dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu --extra agent --extra operator pyproject.toml -o requirements/image.txt
+
+clean: ## remove the virtual environment (the caches stay)
+	rm -rf $(VENV)
