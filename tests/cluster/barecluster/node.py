@@ -1,15 +1,18 @@
 """A node: its power switch, its cables, and a way in."""
 
+import contextlib
+import json
+import subprocess
 from pathlib import Path
 
-from barecluster import cgroups, network, node_config
+from barecluster import cgroups, image, network, node_config
 from barecluster.errors import ClusterError
 from barecluster.layout import Host, Layout
 from barecluster.processes import Daemons, children, end
 from barecluster.shell import Word, run
 
 _INIT = Path(__file__).with_name("node-init.sh")
-_IMPORT_WITHIN = 120.0  # s; one is usual
+_CTR = ("ctr", "--namespace", "k8s.io")
 
 
 class Node:
@@ -91,19 +94,32 @@ class Node:
         return run(*self.command(*words), stdin=stdin, timeout=timeout)
 
     def load_image(self, tag: str, image_id: str, archive: Path) -> bool:
-        """Imports a docker-archive into its containerd; False when it has that very image under that tag."""
-        if self._image(tag) is not None and self._image(tag) == self._image(image_id):
+        """Imports an archive into its containerd; False when it has that very image under that tag."""
+        if self._image_id(tag) == image_id:
             return False
-        self.run("ctr", "-n", "k8s.io", "images", "import", "--no-unpack", archive, timeout=_IMPORT_WITHIN)
+        present = self._ctr("content", "list", "--quiet").split()
+        with subprocess.Popen(
+            self.command(*_CTR, "images", "import", "--no-unpack", "-"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            assert process.stdin
+            with contextlib.suppress(BrokenPipeError):  # its own words are better than ours
+                image.copy_without(archive, present, process.stdin)
+            said, _ = process.communicate()
+        if process.returncode:
+            raise ClusterError(f"{self.name} cannot import {archive}: {said.decode(errors='replace').strip()}")
         return True
 
-    def _image(self, reference: str) -> str | None:
-        """The digest of the manifest that a tag, or an image's id, stands for."""
-        for line in self.run("ctr", "-n", "k8s.io", "images", "list").splitlines()[1:]:
-            name, _, digest = line.split()[:3]
-            if name == reference:
-                return digest
+    def _image_id(self, tag: str) -> str | None:
+        for line in self._ctr("images", "list", f"name=={tag}").splitlines()[1:]:
+            manifest = json.loads(self._ctr("content", "get", line.split()[2]))
+            return str(manifest["config"]["digest"])
         return None
+
+    def _ctr(self, *words: Word) -> str:
+        return self.run(*_CTR, *words)
 
     def _running(self) -> int:
         pid = self.pid

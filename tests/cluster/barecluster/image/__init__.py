@@ -4,8 +4,8 @@ Three layers, each kept by what it was made from: Debian's Python (base), the lo
 own packages (application). A change of our code makes the last one anew, in less than a second.
 """
 
-from barecluster.image.archive import Image, image_id
+from barecluster.image.archive import Image, copy_without, image_id
 from barecluster.image.build import TAG, build
 from barecluster.image.pause import write_pause
 
-__all__ = ["TAG", "Image", "build", "image_id", "write_pause"]
+__all__ = ["TAG", "Image", "build", "copy_without", "image_id", "write_pause"]

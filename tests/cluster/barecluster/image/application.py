@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from barecluster.image.base import base_root, compile_modules
+from barecluster.image.base import compile_modules
 from barecluster.image.dependencies import SITE_PACKAGES
 from barecluster.image.layer import Layer, add_file, add_tree, cached, key_of
 from barecluster.layout import REPOSITORY
@@ -21,7 +21,7 @@ sys.exit({function}())
 """
 
 
-def application_layer() -> Layer:
+def application_layer(root: Path) -> Layer:
     """The layer, kept by the content of every file in it.
 
     pyproject.toml says which packages and commands there are, so that no build backend has to run for each change.
@@ -34,12 +34,12 @@ def application_layer() -> Layer:
             if package.is_dir():
                 shutil.copytree(package, tree / package.name, ignore=shutil.ignore_patterns("__pycache__"))
         _write_metadata(tree, project["project"])
-        key = key_of(_content(tree), repr(project["project"]["scripts"]), base_root().name)
-        return cached("application", key, lambda tar: _fill(tar, tree, project["project"]["scripts"]))
+        key = key_of(_content(tree), repr(project["project"]["scripts"]), root.name)
+        return cached("application", key, lambda tar: _fill(tar, root, tree, project["project"]["scripts"]))
 
 
-def _fill(tar: tarfile.TarFile, tree: Path, scripts: Mapping[str, str]) -> None:
-    compile_modules(tree, f"/{SITE_PACKAGES}")
+def _fill(tar: tarfile.TarFile, root: Path, tree: Path, scripts: Mapping[str, str]) -> None:
+    compile_modules(root, tree, f"/{SITE_PACKAGES}")
     add_tree(tar, tree, SITE_PACKAGES)
     for name, target in scripts.items():
         module, function = target.split(":")

@@ -32,14 +32,16 @@ nogroup:x:65534:
 """
 
 
-def base_layer() -> Layer:
-    """The layer; Debian's versions of the day are part of what it is kept by."""
-    root = base_root()
+def base_layer(root: Path) -> Layer:
+    """The layer of such a directory."""
     return cached("base", key_of(root.name), lambda tar: add_tree(tar, root))
 
 
 def base_root() -> Path:
-    """The same as a directory: its interpreter compiles what the other layers hold. Raises ClusterError."""
+    """The image's first files as a directory, kept by Debian's versions of the day. Raises ClusterError.
+
+    Its interpreter compiles what the other layers hold.
+    """
     packages = read_list("packages.txt")
     versions = _versions(packages)
     root = cache() / "layers" / f"base-{key_of(versions, _PASSWD, _GROUP)}.root"
@@ -54,14 +56,14 @@ def base_root() -> Path:
     return root
 
 
-def compile_modules(tree: Path, destination: str) -> None:
-    """Byte-compiles a tree for where it will be in the image; never checked against its source again.
+def compile_modules(root: Path, tree: Path, destination: str) -> None:
+    """Byte-compiles a tree for where it will be in the image, so that Python never looks at the sources again.
 
-    The interpreter is the image's own: a .pyc is good for one Python version only.
+    The interpreter is the one in root, the image's own: a .pyc is good for one Python version only.
     """
     mounted = 'mount --bind "$1" "$2/mnt" && shift && exec chroot "$@"'
     compile_there = [*_COMPILE, "-s", "/mnt", "-p", destination, "/mnt"]
-    run("unshare", "--mount", "sh", "-c", mounted, "sh", tree, base_root(), *compile_there, environment=_ENVIRONMENT)
+    run("unshare", "--mount", "sh", "-c", mounted, "sh", tree, root, *compile_there, environment=_ENVIRONMENT)
 
 
 def _make(scratch: Path, packages: list[str]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from barecluster.image.application import application_layer
 from barecluster.image.archive import Image, write_archive
-from barecluster.image.base import base_layer
+from barecluster.image.base import base_layer, base_root
 from barecluster.image.dependencies import dependencies_layer
 from barecluster.layout import cache
 from barecluster.lock import locked
@@ -18,7 +18,8 @@ def build(tag: str = TAG, labels: Mapping[str, str] | None = None) -> Image:
 
     Raises ClusterError. Needs root (the interpreter of the image compiles what is in it), Debian's apt and pip.
     """
-    layers = [base_layer(), dependencies_layer(), application_layer()]
+    root = base_root()
+    layers = [base_layer(root), dependencies_layer(root), application_layer(root)]
     labels = dict(labels or {})
     config = {
         "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],

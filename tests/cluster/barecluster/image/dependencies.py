@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from barecluster.image.base import base_root, compile_modules
+from barecluster.image.base import compile_modules
 from barecluster.image.inputs import REQUIREMENTS, read_list
 from barecluster.image.layer import Layer, add_tree, cached, key_of
 from barecluster.progress import say
@@ -16,15 +16,16 @@ from barecluster.shell import run
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
 
 
-def dependencies_layer() -> Layer:
+def dependencies_layer(root: Path) -> Layer:
     """The layer, kept by the requirements, what is pruned, and the interpreter that compiled it."""
-    key = key_of(REQUIREMENTS.read_text(), *read_list("prune.txt"), base_root().name)
+    key = key_of(REQUIREMENTS.read_text(), *read_list("prune.txt"), root.name)
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
 
         def install() -> Path:
             say("image: installing the locked requirements")
             _install(tree)
+            compile_modules(root, tree, f"/{SITE_PACKAGES}")
             return tree
 
         return cached("dependencies", key, lambda tar: add_tree(tar, install(), SITE_PACKAGES))
@@ -47,4 +48,3 @@ def _install(tree: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    compile_modules(tree, f"/{SITE_PACKAGES}")
