@@ -6,6 +6,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 
+# A KUBECONFIG that merely is in the environment is somebody's real cluster: only one that was asked for here counts.
+ifneq ($(origin KUBECONFIG),command line)
+override KUBECONFIG :=
+unexport KUBECONFIG
+endif
+
 export PYTHONPATH := tests/support:tests/cluster:deploy/demo
 
 .PHONY: help demo demo-down test test-unit test-netns test-cluster check format lock image clean
