@@ -149,7 +149,7 @@ class UsersCluster(Place):
 
     def addresses(self, nodes: list[str]) -> list[tuple[str, str]]:
         found = []
-        for pod in self.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/name=virtualip-agent")["items"]:
+        for pod in self.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=agent")["items"]:
             node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
             if node in nodes:
                 text = self._run("-n", NAMESPACE, "exec", name, "-c", "control", "--", "virtualip-agent", "status")
