@@ -1,0 +1,83 @@
+"""Which interface and which source address a virtual router uses."""
+
+from ipaddress import IPv4Address, IPv4Interface
+
+from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.rtnetlink import TAG, Address, Link
+
+VIP = (IPv4Interface("192.168.122.200/24"),)
+
+
+def packed(text: str) -> bytes:
+    return IPv4Address(text).packed
+
+
+def node(*addresses: tuple[int, str, int, int]) -> Interfaces:
+    interfaces = Interfaces()
+    for index, name in ((1, "lo"), (2, "eth0"), (3, "eth1")):
+        interfaces.links[index] = Link(index, name, b"\x52\x54\0\0\0\1", up=True, running=True)
+    for index, ip, prefix_length, tag in addresses:
+        interfaces.addresses[index, packed(ip)] = Address(index, packed(ip), prefix_length, tag)
+    return interfaces
+
+
+def test_without_a_name_it_is_the_interface_whose_subnet_holds_the_address() -> None:
+    interfaces = node((2, "10.0.0.1", 24, 0), (3, "192.168.122.101", 24, 0))
+
+    link, problem = interfaces.find(None, VIP)
+
+    assert link is not None
+    assert link.name == "eth1"
+    assert problem == ""
+
+
+def test_a_subnet_that_no_interface_has_is_an_error_that_lists_what_there_is() -> None:
+    link, problem = node((2, "10.0.0.1", 24, 0)).find(None, VIP)
+
+    assert link is None
+    assert problem == "no interface has a subnet with 192.168.122.200 in it; there are eth0 10.0.0.1/24"
+
+
+def test_an_interface_that_does_not_exist_is_an_error_that_lists_those_that_do() -> None:
+    link, problem = node().find("ens9", VIP)
+
+    assert link is None
+    assert problem == "there is no interface ens9; there are eth0, eth1, lo"
+
+
+def test_a_vip_is_never_taken_for_the_nodes_own_subnet() -> None:
+    link, _ = node((2, "192.168.122.200", 24, TAG)).find(None, VIP)
+
+    assert link is None
+
+
+def test_the_source_is_the_address_in_the_vips_subnet() -> None:
+    interfaces = node((2, "10.0.0.1", 24, 0), (2, "192.168.122.101", 24, 0))
+
+    assert interfaces.source(2, VIP) == packed("192.168.122.101")
+
+
+def test_the_source_is_never_a_vip_neither_this_nor_another_of_ours() -> None:
+    interfaces = node((2, "192.168.122.200", 24, 0), (2, "192.168.122.201", 24, TAG), (2, "192.168.122.101", 24, 0))
+
+    assert interfaces.source(2, VIP) == packed("192.168.122.101")
+
+
+def test_an_interface_without_an_own_address_has_no_source() -> None:
+    assert node((2, "192.168.122.200", 24, TAG)).source(2, VIP) is None
+
+
+def test_a_subnet_whose_only_address_would_be_the_vip_has_no_primary() -> None:
+    assert not node((2, "10.0.0.1", 24, 0)).subnet_has_primary(2, VIP[0])
+    assert node((2, "192.168.122.101", 24, 0)).subnet_has_primary(2, VIP[0])
+    # another prefix is another subnet: the VIP would be the primary of its own
+    assert not node((2, "192.168.122.101", 25, 0)).subnet_has_primary(2, VIP[0])
+
+
+def test_an_address_that_we_added_is_ours_though_the_kernel_keeps_no_tag() -> None:
+    interfaces = node((2, "192.168.122.200", 24, 0))
+    address = interfaces.addresses[2, packed("192.168.122.200")]
+
+    assert not interfaces.is_ours(address)
+    interfaces.ours.add((2, address.ip))
+    assert interfaces.is_ours(address)

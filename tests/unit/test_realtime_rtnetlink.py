@@ -1,0 +1,89 @@
+"""Our rtnetlink bytes, held against pyroute2's."""
+
+from ipaddress import IPv4Address
+
+import pytest
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from virtualip_agent.realtime import rtnetlink as rt
+
+VIP = IPv4Address("192.168.122.200").packed
+
+
+def decoded(message: bytes) -> ifaddrmsg:
+    parsed = ifaddrmsg(message)
+    parsed.decode()
+    return parsed
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "flags"),
+    [(True, rt.NLM_F_CREATE | rt.NLM_F_EXCL), (False, rt.NLM_F_CREATE | rt.NLM_F_REPLACE)],
+)
+def test_pyroute2_reads_an_added_address_as_it_was_meant(exclusive: bool, flags: int) -> None:
+    message = decoded(rt.new_address(rt.Address(7, VIP, 24), 5, 41, exclusive=exclusive))
+
+    assert message["header"]["type"] == rt.RTM_NEWADDR
+    assert message["header"]["flags"] == flags | rt.NLM_F_REQUEST | rt.NLM_F_ACK
+    assert message["header"]["sequence_number"] == 41
+    assert (message["index"], message["prefixlen"], message["family"]) == (7, 24, 2)
+    assert message.get_attr("IFA_LOCAL") == message.get_attr("IFA_ADDRESS") == "192.168.122.200"
+    lifetime = message.get_attr("IFA_CACHEINFO")
+    assert (lifetime["ifa_valid"], lifetime["ifa_preferred"]) == (5, 0)
+    assert message.get_attr("IFA_PROTO") == rt.TAG
+
+
+def test_pyroute2_reads_a_deleted_address_as_it_was_meant() -> None:
+    message = decoded(rt.delete_address(rt.Address(7, VIP, 32), 42))
+
+    assert message["header"]["type"] == rt.RTM_DELADDR
+    assert (message["index"], message["prefixlen"]) == (7, 32)
+    assert message.get_attr("IFA_LOCAL") == "192.168.122.200"
+
+
+def test_an_address_written_by_pyroute2_is_read_with_its_tag() -> None:
+    message = ifaddrmsg()
+    message["family"], message["prefixlen"], message["index"] = 2, 24, 3
+    message["attrs"] = [
+        ("IFA_ADDRESS", "192.168.122.200"),
+        ("IFA_LOCAL", "192.168.122.200"),
+        ("IFA_LABEL", "eth0"),
+        ("IFA_PROTO", 112),
+    ]
+    message["header"]["type"] = rt.RTM_NEWADDR
+    message.encode()
+
+    (read,) = rt.messages(bytes(message.data))
+
+    assert read.type == rt.RTM_NEWADDR
+    assert rt.parse_address(read.payload) == rt.Address(3, VIP, 24, tag=112)
+
+
+def test_a_link_written_by_pyroute2_is_read() -> None:
+    message = ifinfmsg()
+    message["index"], message["flags"] = 9, 0x1 | 0x40
+    message["attrs"] = [("IFLA_ADDRESS", "52:54:00:00:00:65"), ("IFLA_IFNAME", "eth0")]
+    message["header"]["type"] = rt.RTM_NEWLINK
+    message.encode()
+
+    (read,) = rt.messages(bytes(message.data))
+    link = rt.parse_link(read.payload)
+
+    assert link == rt.Link(9, "eth0", bytes.fromhex("525400000065"), up=True, running=True)
+    assert link.usable
+
+
+def test_several_messages_of_one_datagram_are_told_apart() -> None:
+    batch = rt.delete_address(rt.Address(1, VIP, 32), 1) + rt.delete_address(rt.Address(2, VIP, 32), 2)
+
+    assert [message.sequence for message in rt.messages(batch)] == [1, 2]
+
+
+@pytest.mark.parametrize("cut", [1, 15, 17])
+def test_a_truncated_datagram_does_not_run_away(cut: int) -> None:
+    list(rt.messages(rt.delete_address(rt.Address(1, VIP, 32), 1)[:cut]))
+
+
+def test_a_message_that_claims_no_length_ends_the_reading() -> None:
+    assert list(rt.messages(bytes(64))) == []
