@@ -207,6 +207,7 @@ class Cluster:
         _parallel(lambda node: node.power_on(), self.nodes)
         control_plane.wait_until_ready(self._api())
         say("the API server is ready")
+        # Not before: three kubelets and the API server keep two cores busy enough, and these would only retry.
         control_plane.start_controllers()
         control_plane.start_scheduler()
         self.wait_for_nodes()

@@ -112,6 +112,9 @@ class ControlPlane:
             "--allocate-node-cidrs=false",
             "--node-monitor-grace-period=8s",
             "--node-monitor-period=1s",
+            # Each of its controllers first asks for a token; at the 20 requests a second it allows itself that takes 4 s.
+            "--kube-api-qps=500",
+            "--kube-api-burst=1000",
         )
 
     def start_scheduler(self) -> None:
