@@ -1,0 +1,59 @@
+"""From an instance to what vrrp runs. Pure."""
+
+from virtualip_agent.control.frames import advertisement_payload, gratuitous_arp
+from virtualip_agent.control.instance import Instance
+from virtualip_agent.ipc import RouterConfig
+from virtualip_api.duration import SECOND
+from virtualip_api.virtual_ip import LONGEST_PASSWORD
+
+REFRESH_PERIOD = SECOND
+"""How often vrrp refreshes the lifetime of its addresses."""
+SHORTEST_LIFETIME = 3
+LIFETIME_ALONE = 30
+"""Where the plan knows nobody who could take over: a stall should not cost the address."""
+
+
+def slowest_master_down_interval(version: int, advert_interval: int) -> int:
+    """Nanoseconds after which the slowest possible BACKUP (priority 1) has taken over.
+
+    RFC 3768 section 6.1 (skew in 256ths of a second, whatever the interval), RFC 9568 section 6.1 (in 256ths of it).
+    """
+    unit = SECOND if version == 2 else advert_interval
+    return 3 * advert_interval + 255 * unit // 256
+
+
+def lifetime(instance: Instance) -> int:
+    """L, in seconds: how long the kernel keeps the addresses without a refresh.
+
+    Shorter than the slowest take-over, and the old node would let go before the new one answers.
+    """
+    if instance.alone:
+        return LIFETIME_ALONE
+    spec = instance.spec
+    longest = slowest_master_down_interval(spec.version, spec.advert_interval) + REFRESH_PERIOD
+    return max(SHORTEST_LIFETIME, -(-longest // SECOND))
+
+
+def compile_router(instance: Instance) -> RouterConfig:
+    """Everything vrrp needs, frames included (scapy: some hundred microseconds an address)."""
+    spec = instance.spec
+    return RouterConfig(
+        name=instance.name,
+        vrid=spec.vrid,
+        version=spec.version,
+        interface=spec.interface,
+        addresses=tuple(str(address) for address in spec.addresses),
+        base_priority=instance.base_priority,
+        advert_interval=spec.advert_interval,
+        preempt=spec.preempt,
+        fast_preempt=spec.fast_preempt,
+        rank=instance.rank,
+        draining=instance.draining,
+        lifetime=lifetime(instance),
+        authentication=instance.password.ljust(LONGEST_PASSWORD, b"\0") if instance.password else b"",
+        members=instance.members,
+        trackers=tuple(tracker.name for tracker in spec.trackers),
+        advertisement=advertisement_payload(instance),
+        garps=tuple(gratuitous_arp(address.ip) for address in spec.addresses),
+        generation=instance.generation,
+    )

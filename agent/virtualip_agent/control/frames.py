@@ -1,0 +1,62 @@
+"""The bytes that vrrp sends, built by scapy once per change. vrrp stamps what only it knows: priority, checksum, MAC.
+
+scapy (GPL-2.0-only, half a second to import) is imported here and nowhere else in the agent.
+"""
+
+from ipaddress import IPv4Address
+
+from scapy.layers.inet import IP
+from scapy.layers.l2 import ARP, Ether
+from scapy.layers.vrrp import VRRP, VRRPv3
+
+from virtualip_agent.control.instance import Instance
+from virtualip_api.duration import MILLISECOND, SECOND
+from virtualip_api.virtual_ip import LONGEST_PASSWORD
+
+_CENTISECOND = 10 * MILLISECOND
+_SIMPLE_TEXT_PASSWORD = 1  # RFC 2338, section 5.3.6
+_NO_AUTHENTICATION = 0
+_NOBODY = "00:00:00:00:00:00"
+_BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+
+def advertisement_payload(instance: Instance) -> bytes:
+    """The VRRP payload (what follows the IP header) with priority and checksum zero."""
+    spec = instance.spec
+    addresses = [str(address.ip) for address in spec.addresses]
+    if spec.version == 2:
+        # The 8 authentication bytes are there whether used or not (RFC 3768, section 5.1).
+        password = instance.password.ljust(LONGEST_PASSWORD, b"\0")
+        return bytes(
+            VRRP(
+                version=2,
+                type=1,
+                vrid=spec.vrid,
+                priority=0,
+                authtype=_SIMPLE_TEXT_PASSWORD if instance.password else _NO_AUTHENTICATION,
+                adv=spec.advert_interval // SECOND,
+                chksum=0,
+                addrlist=addresses,
+                auth1=int.from_bytes(password[:4]),
+                auth2=int.from_bytes(password[4:]),
+            )
+        )
+    centiseconds = spec.advert_interval // _CENTISECOND
+    if centiseconds >> 12:  # scapy would write it into the reserved bits
+        raise ValueError(f"advertInterval: {centiseconds} centiseconds do not fit 12 bits")
+    # Under an IP layer, as scapy chooses the form of the address list by it; only the payload is taken.
+    advertisement = IP(proto=112) / VRRPv3(
+        version=3, type=1, vrid=spec.vrid, priority=0, res=0, adv=centiseconds, chksum=0, addrlist=addresses
+    )
+    return bytes(advertisement[VRRPv3])
+
+
+def gratuitous_arp(address: IPv4Address) -> bytes:
+    """An ARP announcement as an Ethernet frame (RFC 5227, section 3), in the request form that every stack takes.
+
+    The Ethernet source (bytes 6..12) and the ARP sender (22..28) are zero, for vrrp to stamp.
+    """
+    return bytes(
+        Ether(src=_NOBODY, dst=_BROADCAST)
+        / ARP(op="who-has", hwsrc=_NOBODY, psrc=str(address), hwdst=_NOBODY, pdst=str(address))
+    )

@@ -1,0 +1,105 @@
+"""One inotify instance for the whole process, in the event loop: the kernel allows a user 128 of them by default."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from inotify_simple import INotify, flags
+
+CLOSE_WRITE: Final = int(flags.CLOSE_WRITE)
+MODIFY: Final = int(flags.MODIFY)
+_CREATE: Final = int(flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE)
+_SELF: Final = int(flags.DELETE_SELF | flags.MOVE_SELF | flags.ATTRIB)
+_GONE: Final = int(flags.IGNORED | flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT)
+_OVERFLOW: Final = int(flags.Q_OVERFLOW)
+# One mask for everybody, as two watches of one inode are one watch to the kernel.
+_MASK: Final = CLOSE_WRITE | MODIFY | _CREATE | _SELF
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Everything that happened to one watched inode since it was last told."""
+
+    mask: int
+    names: frozenset[str] = frozenset()
+    """Entries concerned, where the inode is a directory."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the watch is, or will soon be, of no use: the inode was deleted, moved or unmounted."""
+        return bool(self.mask & _GONE)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether events were lost, so that anything may have happened."""
+        return bool(self.mask & _OVERFLOW)
+
+
+Callback = Callable[[Happened], None]
+
+
+class Watch:
+    """A watch that somebody holds; `close` ends it."""
+
+    def __init__(self, inotify: "Inotify", descriptor: int, callback: Callback) -> None:
+        self._inotify = inotify
+        self.descriptor = descriptor
+        self.callback = callback
+
+    def close(self) -> None:
+        """No callback comes any more."""
+        self._inotify.forget(self)
+
+
+class Inotify:
+    """Watches of inodes; callbacks run in the event loop, once for all events that were there."""
+
+    def __init__(self) -> None:
+        self._inotify = INotify(nonblocking=True)
+        self._watches: dict[int, list[Watch]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._inotify.fileno(), self._read)
+
+    def watch(self, path: str, callback: Callback) -> Watch:
+        """Watches what `path` leads to, symlinks followed. OSError where that is nothing, or cannot be watched."""
+        descriptor = int(self._inotify.add_watch(path, _MASK))
+        watch = Watch(self, descriptor, callback)
+        self._watches.setdefault(descriptor, []).append(watch)
+        return watch
+
+    def forget(self, watch: Watch) -> None:
+        """Ends a watch; the kernel's goes with the last of an inode."""
+        others = self._watches.get(watch.descriptor, [])
+        if watch not in others:
+            return
+        others.remove(watch)
+        if not others:
+            del self._watches[watch.descriptor]
+            with contextlib.suppress(OSError):  # the kernel has dropped it already, with the inode
+                self._inotify.rm_watch(watch.descriptor)
+
+    def _read(self) -> None:
+        masks: dict[int, int] = {}
+        names: dict[int, set[str]] = {}
+        for event in self._inotify.read(timeout=0):
+            masks[event.wd] = masks.get(event.wd, 0) | event.mask
+            if event.name:
+                names.setdefault(event.wd, set()).add(os.fsdecode(event.name))
+        if -1 in masks:
+            masks |= dict.fromkeys(self._watches, _OVERFLOW)
+        for descriptor, mask in masks.items():
+            happened = Happened(mask, frozenset(names.get(descriptor, ())))
+            watches = list(self._watches.get(descriptor, ()))
+            if mask & int(flags.IGNORED):
+                self._watches.pop(descriptor, None)
+            for watch in watches:
+                watch.callback(happened)
+
+    def close(self) -> None:
+        """Ends all watches."""
+        self._loop.remove_reader(self._inotify.fileno())
+        self._inotify.close()
+        self._watches.clear()

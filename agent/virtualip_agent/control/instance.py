@@ -1,0 +1,123 @@
+"""One VirtualIP as this node is to run it, wherever it came from."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from virtualip_agent.desired_file import DesiredVirtualIP
+from virtualip_api.errors import FieldError, InvalidResource
+from virtualip_api.virtual_ip import LONGEST_PASSWORD, VirtualIP, VirtualIPSpec, base_priority
+
+
+class Source(StrEnum):
+    """Where an instance was declared."""
+
+    DESIRED = "Desired"
+    """In the API: a file that the reporter wrote."""
+    MANIFEST = "Manifest"
+    """In a file of the node's own administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireIdentity:
+    """What the other members see of a virtual router; two that agree in this can take over from one another."""
+
+    vrid: int
+    version: int
+    addresses: frozenset[IPv4Address]
+    advert_interval: int
+    password: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A spec with everything resolved that depends on the node."""
+
+    name: str
+    source: Source
+    spec: VirtualIPSpec
+    base_priority: int
+    password: bytes = b""
+    """VRRPv2 PASS as the user gave it, at most 8 bytes; empty: no authentication."""
+    rank: int = 0
+    draining: bool = False
+    members: tuple[str, ...] = ()
+    """Source addresses of the other members, as far as the plan knows them."""
+    alone: bool = False
+    """The plan knows no other member. (A manifest knows none either, but assumes that there are others.)"""
+    generation: int = 0
+
+    @property
+    def wire_identity(self) -> WireIdentity:
+        """What must be equal for a take-over of a manifest by a VirtualIP of the same name."""
+        return WireIdentity(
+            vrid=self.spec.vrid,
+            version=self.spec.version,
+            addresses=frozenset(address.ip for address in self.spec.addresses),
+            advert_interval=self.spec.advert_interval,
+            password=self.password.ljust(LONGEST_PASSWORD, b"\0"),
+        )
+
+
+def from_desired(desired: DesiredVirtualIP, node: str) -> Instance:
+    """The instance of a desired file; InvalidResource where it is not for this node or cannot be run."""
+    member, spec = desired.member, desired.member.spec
+    errors = []
+    if member.node != node:
+        errors.append(FieldError("member.node", f"{member.node!r} is another node; this is {node!r}"))
+    password = b""
+    if spec.authentication is not None:
+        if spec.authentication.password_file is not None:
+            errors.append(
+                FieldError("member.spec.authentication.passwordFile", "is for static manifests only; use secretKeyRef")
+            )
+        elif desired.password is None:
+            errors.append(FieldError("member.spec.authentication.secretKeyRef", "the password is not known yet"))
+        elif len(desired.password) > LONGEST_PASSWORD:
+            errors.append(
+                FieldError("member.spec.authentication.secretKeyRef", f"is longer than {LONGEST_PASSWORD} bytes")
+            )
+        else:
+            password = desired.password
+    if errors:
+        raise InvalidResource(tuple(errors))
+    others = [peer for peer in member.peers if peer.node != node]
+    return Instance(
+        name=desired.name,
+        source=Source.DESIRED,
+        spec=spec,
+        base_priority=member.base_priority,
+        password=password,
+        rank=member.rank,
+        draining=member.draining,
+        members=tuple(str(address) for peer in others for address in peer.addresses),
+        alone=not others,
+        generation=member.generation,
+    )
+
+
+def from_manifest(virtual_ip: VirtualIP, password: bytes, node: str) -> Instance:
+    """The instance of a static manifest; InvalidResource names the fields that only the API can answer."""
+    spec = virtual_ip.spec
+    errors = []
+    if spec.node_selector is not None:
+        errors.append(_needs_the_api("spec.nodeSelector"))
+    for index, entry in enumerate(spec.node_priorities):
+        if entry.node_selector is not None:
+            errors.append(_needs_the_api(f"spec.nodePriorities[{index}].nodeSelector"))
+    if spec.authentication is not None and spec.authentication.secret_name is not None:
+        errors.append(_needs_the_api("spec.authentication.secretKeyRef"))
+    if errors:
+        raise InvalidResource(tuple(errors))
+    return Instance(
+        name=virtual_ip.name,
+        source=Source.MANIFEST,
+        spec=spec,
+        base_priority=base_priority(spec, node),
+        password=password,
+        generation=virtual_ip.generation,
+    )
+
+
+def _needs_the_api(path: str) -> FieldError:
+    return FieldError(path, "needs the API, which a static manifest does without")

@@ -1,0 +1,214 @@
+"""The client end of the line to vrrp (virtualip_agent.ipc).
+
+Nothing is queued: what is wanted is compared with what vrrp was told, and the difference sent, as far as the socket
+takes it. So a vrrp that is slow, away or restarted gets the newest state and never an old one.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+
+from virtualip_agent import ipc
+
+log = logging.getLogger(__name__)
+
+RECONNECT_AFTER = 0.1
+
+Contributions = Mapping[str, Mapping[str, ipc.Contribution]]
+
+
+class Link:
+    """Keeps vrrp told, and knows what it said last. `on_message` is called after each message, `on_away` when vrrp is
+    gone."""
+
+    def __init__(self, path: Path, on_message: Callable[[ipc.FromVrrp], None], on_away: Callable[[], None]) -> None:
+        self._path = path
+        self._on_message = on_message
+        self._on_away = on_away
+        self._socket: socket.socket | None = None
+        self._writing = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._routers: Mapping[str, ipc.RouterConfig] = {}
+        self._contributions: Contributions = {}
+        self._names: frozenset[str] | None = None
+        self.hello: ipc.Hello | None = None
+        """vrrp's, while it is there."""
+        self.states: dict[str, ipc.RouterState] = {}
+        """vrrp's last word of each router; it stays when vrrp goes."""
+        self._told_routers: dict[str, ipc.RouterConfig] = {}
+        self._told_contributions: dict[str, Mapping[str, ipc.Contribution]] = {}
+        self._told_names: frozenset[str] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a vrrp process at the other end."""
+        return self._socket is not None
+
+    def start(self) -> None:
+        """Connects, and goes on trying."""
+        self._loop = asyncio.get_running_loop()
+        self._connect()
+
+    def want(
+        self, routers: Mapping[str, ipc.RouterConfig], contributions: Contributions, names: frozenset[str] | None
+    ) -> None:
+        """What vrrp is to run. `names` are all that are not to be withdrawn, those included whose files are bad just
+        now; None: unknown, withdraw nothing."""
+        self._routers, self._names = routers, names
+        self.contribute(contributions)
+
+    def contribute(self, contributions: Contributions) -> None:
+        """The trackers' part alone."""
+        self._contributions = contributions
+        self._flush()
+
+    def close(self) -> None:
+        """Hangs up; vrrp runs on with what it has."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._disconnect()
+
+    def _connect(self) -> None:
+        self._retry = None
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            client.connect(str(self._path))
+            client.send(ipc.encode(ipc.Hello(pid=os.getpid())))
+        except OSError:
+            client.close()
+            self._connect_later()
+            return
+        self._socket = client
+        self._loop.add_reader(client, self._receive)
+
+    def _connect_later(self) -> None:
+        self._retry = self._loop.call_later(RECONNECT_AFTER, self._connect)
+
+    def _disconnect(self) -> None:
+        if self._socket is None:
+            return
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        self._socket, self._writing = None, False
+        self._forget_what_was_told()
+        self.hello = None
+
+    def _lost(self, reason: str) -> None:
+        log.warning("vrrp is away: %s", reason)
+        self._disconnect()
+        self._connect_later()
+        self._on_away()
+
+    def _forget_what_was_told(self) -> None:
+        self._told_routers.clear()
+        self._told_contributions.clear()
+        self._told_names = None
+
+    def _receive(self) -> None:
+        while self._socket is not None:
+            try:
+                packet = self._socket.recv(ipc.LARGEST_MESSAGE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lost(str(error))
+                return
+            if not packet:
+                self._lost("it hung up")
+                return
+            try:
+                message = ipc.decode_from_vrrp(packet)
+            except msgspec.DecodeError as error:
+                log.debug("a message that this version does not understand: %s", error)
+                continue
+            match message:
+                case ipc.Hello():
+                    self._greeted(message)
+                case ipc.RouterState():
+                    self.states[message.name] = message
+                case ipc.RouterGone():
+                    self.states.pop(message.name, None)
+                case _:
+                    pass
+            self._on_message(message)
+
+    def _greeted(self, hello: ipc.Hello) -> None:
+        """vrrp is there, or has begun to listen to us: it gets the whole picture. While another commands, nothing."""
+        self.hello = hello
+        self._forget_what_was_told()
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._socket is None or self.hello is None or not self.hello.active:
+            return
+        try:
+            for message in self._differences():
+                self._socket.send(ipc.encode(message))
+                self._note(message)
+        except BlockingIOError:
+            if not self._writing:
+                self._writing = True
+                self._loop.add_writer(self._socket, self._flush)
+            return
+        except OSError as error:
+            self._lost(str(error))
+            return
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._socket)
+
+    def _differences(self) -> Iterator[ipc.ToVrrp]:
+        """What vrrp still has to be told: a changed priority first, as a failover may hang on it."""
+        for name in self._told_routers.keys() & self._routers.keys():
+            if self._told_routers[name] == self._routers[name]:
+                yield from self._contribution_difference(name)
+        for name, config in self._routers.items():
+            told = self._told_routers.get(name)
+            if told == config:
+                continue
+            if told is not None and told.trackers != config.trackers:
+                # Old and new trackers' parts together first, so that at no moment one is declared and not known:
+                # a MASTER would advertise a priority without it.
+                yield from self._contribution_difference(name, self._told_contributions.get(name, {}))
+            yield ipc.SetRouter(config)
+            yield from self._contribution_difference(name)
+        if self._names is None:
+            return
+        if self._told_names is None:
+            yield ipc.Complete(tuple(sorted(self._names)))
+            return
+        for name in sorted(self._told_names - self._names):
+            yield ipc.RemoveRouter(name)
+        self._told_names = self._names
+
+    def _contribution_difference(
+        self, name: str, besides: Mapping[str, ipc.Contribution] = MappingProxyType({})
+    ) -> Iterator[ipc.ToVrrp]:
+        wanted = {**besides, **self._contributions.get(name, {})}
+        told = self._told_contributions.get(name)
+        if told is None and not wanted.keys() >= set(self._routers[name].trackers):
+            return  # vrrp may know all of them from a control before us: half a map would change its priority
+        if (told or {}) != wanted:
+            yield ipc.SetContributions(name, wanted)
+
+    def _note(self, message: ipc.ToVrrp) -> None:
+        match message:
+            case ipc.SetRouter(config=config):
+                self._told_routers[config.name] = config
+            case ipc.SetContributions(name=name, contributions=contributions):
+                self._told_contributions[name] = contributions
+            case ipc.RemoveRouter(name=name):
+                self._told_routers.pop(name, None)
+                self._told_contributions.pop(name, None)
+                self._told_names = (self._told_names or frozenset()) - {name}
+            case ipc.Complete(names=names):
+                self._told_names = frozenset(names)
+            case _:
+                pass

@@ -1,0 +1,167 @@
+"""A directory of files that declare VirtualIPs, read so that nothing is withdrawn by accident.
+
+Withdrawn is what a file's deletion, or an edit of it that still parses, takes away; never what cannot be read just now.
+In a directory that people edit by hand, both count only when they have lasted a moment: editors truncate, write and
+rename, and an address must not blink for that.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from virtualip_agent.control.instance import Instance
+from virtualip_agent.control.interpret import Interpret, Problem, Reading
+from virtualip_agent.control.small_file import NotReadable, read_small_file
+
+
+@dataclass(slots=True)
+class _File:
+    content: bytes | None
+    """As last interpreted; None: not readable."""
+    reading: Reading
+    withdrawing_since: float | None = None
+    """Seconds: since when the file (or something in it) has been gone, not yet believed."""
+
+
+class SourceDirectory:
+    """What the files of one directory declare. Time is passed in, in seconds of any steady clock."""
+
+    def __init__(
+        self, path: Path, suffixes: tuple[str, ...], interpret: Interpret, node: str, removal_grace: float = 0.0
+    ) -> None:
+        self.path = path
+        self._suffixes = suffixes
+        self._interpret = interpret
+        self._node = node
+        self.removal_grace = removal_grace
+        self._files: dict[str, _File] = {}
+        self._directory_problem: Problem | None = None
+        self._was_there = False
+
+    def seed(self, file: str, instances: Mapping[str, Instance]) -> None:
+        """Takes over what a file declared before this process started: the last good version where it is bad now."""
+        self._files[file] = _File(None, Reading(instances))
+        self._was_there = True
+
+    @property
+    def readings(self) -> dict[str, Reading]:
+        """By file, in the order of names."""
+        return {name: self._files[name].reading for name in sorted(self._files)}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything wrong, in the order of files."""
+        of_files = tuple(problem for reading in self.readings.values() for problem in reading.problems)
+        return ((self._directory_problem,) if self._directory_problem else ()) + of_files
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a withdrawal waits to be confirmed by another look after the grace time."""
+        return any(file.withdrawing_since is not None for file in self._files.values())
+
+    def rescan(self, now: float) -> bool:
+        """Looks at every file (unchanged ones cost a read); whether anything is declared differently now."""
+        before = (self._directory_problem, self.readings)
+        try:
+            names = {name for name in os.listdir(self.path) if self._is_ours(name)}
+        except OSError as error:
+            self._unlisted(error)
+        else:
+            self._was_there = True
+            self._directory_problem = None
+            for name in sorted(names):
+                self._look_at(name, now)
+            for name in self._files.keys() - names:
+                self._gone(name, now)
+        return before != (self._directory_problem, self.readings)
+
+    def _is_ours(self, name: str) -> bool:
+        return name.endswith(self._suffixes) and not name.startswith(".")
+
+    def _unlisted(self, error: OSError) -> None:
+        """A directory that never was is empty; one that went away or cannot be listed says nothing about its files."""
+        absent = isinstance(error, FileNotFoundError)
+        if absent and not self._was_there:
+            return
+        self._directory_problem = Problem(
+            str(self.path), f"cannot be listed ({error.strerror}); what it declared goes on"
+        )
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there may be declarations that were never seen, so that nothing may be withdrawn for being absent."""
+        return self._directory_problem is not None or any(file.reading.nameless for file in self._files.values())
+
+    def _look_at(self, name: str, now: float) -> None:
+        known = self._files.get(name)
+        before = known.reading if known else Reading()
+        try:
+            content = read_small_file(self.path / name)
+        except FileNotFoundError:
+            # Deleted since it was listed, or a symlink to nowhere: the next look tells.
+            if known is None:
+                return
+            self._files[name] = _File(
+                None, _still(before, Problem(name, "is a symlink to nothing; what it declared goes on"))
+            )
+            return
+        except NotReadable as error:
+            self._files[name] = _File(None, _still(before, Problem(name, str(error)), nameless=not before.instances))
+            return
+        if known and content == known.content and known.withdrawing_since is None and not before.depends_on_others:
+            return
+        reading = self._interpret(name, content, before.instances, self._node)
+        if not (before.instances.keys() - reading.instances.keys()):
+            self._files[name] = _File(content, reading)
+            return
+        if known and known.withdrawing_since is not None and content == known.content:
+            since = known.withdrawing_since
+        else:
+            since = now
+        if now - since >= self.removal_grace:
+            self._files[name] = _File(content, reading)
+        else:
+            kept = {**before.instances, **reading.instances}
+            self._files[name] = _File(content, _with_instances(reading, kept), since)
+
+    def _gone(self, name: str, now: float) -> None:
+        file = self._files[name]
+        if file.content is not None or file.withdrawing_since is None:
+            file.content, file.withdrawing_since = None, now
+        if now - file.withdrawing_since >= self.removal_grace:
+            del self._files[name]
+
+
+def _with_instances(reading: Reading, instances: Mapping[str, Instance]) -> Reading:
+    return Reading(instances, reading.problems, reading.kept, reading.nameless, reading.depends_on_others)
+
+
+def _still(before: Reading, problem: Problem, *, nameless: bool = False) -> Reading:
+    return Reading(before.instances, (problem,), frozenset(before.instances) | before.kept, nameless)
+
+
+def declared(readings: Mapping[str, Reading], owners: Mapping[str, str]) -> tuple[dict[str, Instance], dict[str, str]]:
+    """The instances of several files by name, and the file each is from. Where two files declare the same name, the
+    one that did so before (`owners`) goes on, else the first by file name."""
+    instances: dict[str, Instance] = {}
+    files: dict[str, str] = {}
+    for name, file in _declarations(readings):
+        if name not in files or owners.get(name) == file:
+            instances[name], files[name] = readings[file].instances[name], file
+    return instances, files
+
+
+def duplicate_problems(readings: Mapping[str, Reading], files: Mapping[str, str]) -> tuple[Problem, ...]:
+    """A problem for every declaration that does not count because another file has the name."""
+    return tuple(
+        Problem(file, f"{name} is declared in {files[name]} already", name)
+        for name, file in _declarations(readings)
+        if files[name] != file
+    )
+
+
+def _declarations(readings: Mapping[str, Reading]) -> Iterator[tuple[str, str]]:
+    for file in sorted(readings):
+        for name in readings[file].instances:
+            yield name, file
