@@ -1,0 +1,105 @@
+"""All trackers of the node: which run, what they said last, and what that is worth."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from virtualip_agent.control.trackers.base import Report, Result, RunningTracker
+from virtualip_agent.control.trackers.contribution import contribution
+from virtualip_agent.ipc import Contribution
+from virtualip_api.status import TrackerStatus, format_time
+from virtualip_api.trackers import Tracker, TrackerKind
+
+
+class Starter(Protocol):
+    """Starts the tracker of a kind (see `start.py`)."""
+
+    def __call__(self, check: TrackerKind, report: Report) -> RunningTracker: ...
+
+
+@dataclass(slots=True)
+class _Entry:
+    tracker: Tracker
+    running: RunningTracker | None = None
+    result: Result | None = None
+    healthy: bool | None = None
+    since: float = 0.0
+
+    def contribution(self) -> Contribution | None:
+        return None if self.result is None else contribution(self.tracker, self.result)
+
+
+class TrackerBoard:
+    """Runs what is declared. `on_change` is called with the VirtualIP's name when a result of its trackers changed."""
+
+    def __init__(self, start: Starter, on_change: Callable[[str], None]) -> None:
+        self._start = start
+        self._on_change = on_change
+        self._entries: dict[str, dict[str, _Entry]] = {}
+
+    def run(self, declared: Mapping[str, tuple[Tracker, ...]]) -> None:
+        """Starts and stops trackers so that these run, by VirtualIP. One whose check is the same goes on, whatever
+        its new weight."""
+        before, self._entries = self._entries, {}
+        for name, trackers in declared.items():
+            old = before.get(name, {})
+            entries = self._entries[name] = {}
+            for tracker in trackers:
+                entry = old.get(tracker.name)
+                if entry is not None and entry.tracker.check == tracker.check:
+                    del old[tracker.name]
+                    entry.tracker = tracker
+                    self._settle(entry)
+                    entries[tracker.name] = entry
+                else:
+                    entries[tracker.name] = self._begin(name, tracker)
+        for entries in before.values():
+            for entry in entries.values():
+                if entry.running is not None:
+                    entry.running.close()
+
+    def _begin(self, name: str, tracker: Tracker) -> _Entry:
+        entry = _Entry(tracker)
+        entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result))
+        return entry
+
+    def _reported(self, name: str, entry: _Entry, result: Result) -> None:
+        if result == entry.result:
+            return
+        entry.result = result
+        self._settle(entry)
+        if entry.running is not None:  # else it is just being started, and who starts it asks afterwards
+            self._on_change(name)
+
+    def _settle(self, entry: _Entry) -> None:
+        worth = entry.contribution()
+        if worth is not None and worth.healthy != entry.healthy:
+            entry.healthy, entry.since = worth.healthy, time.time()
+
+    def contributions(self, name: str) -> dict[str, Contribution]:
+        """The whole map for vrrp; a tracker without a result is absent."""
+        worth = {tracker: entry.contribution() for tracker, entry in self._entries.get(name, {}).items()}
+        return {tracker: one for tracker, one in worth.items() if one is not None}
+
+    def statuses(self, name: str) -> tuple[TrackerStatus, ...]:
+        """The trackers' last words, in the order of the spec."""
+        return tuple(
+            TrackerStatus(
+                name=tracker,
+                healthy=worth.healthy,
+                contribution=worth.value,
+                message=entry.result.message,
+                last_transition_time=format_time(entry.since),
+            )
+            for tracker, entry in self._entries.get(name, {}).items()
+            if entry.result is not None and (worth := entry.contribution()) is not None
+        )
+
+    def close(self) -> None:
+        """Stops them all; their last words stay."""
+        for entries in self._entries.values():
+            for entry in entries.values():
+                if entry.running is not None:
+                    entry.running.close()
+                    entry.running = None

@@ -1,0 +1,101 @@
+"""A number in a file (keepalived.conf(5), vrrp_track_file): read at once when it changes, whoever writes it and how.
+
+inotify tells of what happens in the file and in its directory; a look every second finds what it cannot see (a parent
+directory replaced, a link in the middle of a chain, a file system without inotify).
+"""
+
+import asyncio
+import contextlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from virtualip_agent.control.inotify import CLOSE_WRITE, Happened, Inotify
+from virtualip_agent.control.trackers.base import Number, Report, Result, Unusable
+from virtualip_agent.control.trackers.rooted import NotUsable, read_start, watchable
+from virtualip_api.trackers import FileTracker
+
+if TYPE_CHECKING:
+    from virtualip_agent.control.inotify import Watch
+
+LOOK_EVERY: Final = 1.0
+HALF_WRITTEN: Final = 0.1
+"""Seconds that an emptied file keeps its last value while its writer has not closed it: `echo 6 > file` empties it
+first, and the priority must not drop for that moment."""
+_LONGEST: Final = 64
+_NUMBER: Final = re.compile(rb"\s*([+-]?[0-9]{1,20})\s*")
+
+
+def parse_number(content: bytes) -> int | None:
+    """The number that is the whole of the content but for white space, or None."""
+    match = _NUMBER.fullmatch(content)
+    return int(match[1]) if match else None
+
+
+def result_of(check: FileTracker, content: bytes | None, problem: str) -> Result:
+    """What a file is worth: `content` None where it cannot be read, with `problem`. Pure."""
+    value = None if content is None else parse_number(content)
+    if value is not None:
+        return Number(value, f"value {value}")
+    if content is not None:
+        problem = "empty" if not content.strip() else "not a number"
+    return Unusable(problem) if check.on_missing == "Fail" else Number(0, f"{problem}: counts as 0")
+
+
+class RunningFileTracker:
+    """Reports the file's number. Several may watch the same file."""
+
+    def __init__(self, check: FileTracker, report: Report, inotify: Inotify, root: Path) -> None:
+        self._check = check
+        self._report = report
+        self._inotify = inotify
+        self._root = root
+        self._watches: dict[str, tuple[tuple[int, int], Watch]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._had_content = False
+        self._look(settled=True)
+
+    def _happened(self, happened: Happened) -> None:
+        self._look(settled=bool(happened.mask & CLOSE_WRITE))
+
+    def _look(self, settled: bool) -> None:
+        self._renew_watches()
+        again = LOOK_EVERY
+        try:
+            content: bytes | None = read_start(self._root, self._check.path, _LONGEST)
+            problem = ""
+        except NotUsable as error:
+            content, problem = None, str(error)
+        if content == b"" and self._had_content and not settled:
+            again = HALF_WRITTEN
+        else:
+            self._had_content = bool(content)
+            self._report(result_of(self._check, content, problem))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(again, self._look, True)
+
+    def _renew_watches(self) -> None:
+        """Watches the file, and the directory that its name is in, as the inodes they are now."""
+        for what, path in (("file", self._check.path), ("directory", str(Path(self._check.path).parent))):
+            known = self._watches.get(what)
+            with watchable(self._root, path) as found:
+                if found is None:
+                    self._drop(what)
+                elif known is None or known[0] != found.inode:
+                    self._drop(what)
+                    with contextlib.suppress(OSError):  # no watches left: the look every second does it
+                        self._watches[what] = (found.inode, self._inotify.watch(found.path, self._happened))
+
+    def _drop(self, what: str) -> None:
+        known = self._watches.pop(what, None)
+        if known is not None:
+            known[1].close()
+
+    def close(self) -> None:
+        """Stops looking."""
+        for what in tuple(self._watches):
+            self._drop(what)
+        if self._timer is not None:
+            self._timer.cancel()

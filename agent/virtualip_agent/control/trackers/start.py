@@ -1,0 +1,32 @@
+"""Which module runs which kind of tracker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from virtualip_agent.control.inotify import Inotify
+from virtualip_agent.control.trackers.base import Report, RunningTracker
+from virtualip_agent.control.trackers.file import RunningFileTracker
+from virtualip_agent.control.trackers.process import RunningProcessTracker
+from virtualip_agent.control.trackers.process_table import ProcessTable
+from virtualip_api.trackers import FileTracker, ProcessTracker, TrackerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Facilities:
+    """What trackers of a node share."""
+
+    inotify: Inotify
+    processes: ProcessTable
+    root: Path
+    """Where the host's root directory is: tracked files are looked up beneath it."""
+
+    def start(self, check: TrackerKind, report: Report) -> RunningTracker:
+        """Starts a tracker; it may report from within."""
+        match check:
+            case FileTracker():
+                return RunningFileTracker(check, report, self.inotify, self.root)
+            case ProcessTracker():
+                return RunningProcessTracker(check, report, self.processes)
+            case _:
+                assert_never(check)
