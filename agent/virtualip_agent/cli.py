@@ -1,0 +1,204 @@
+"""`virtualip-agent`: one command a process, and what a person on the node asks.
+
+Whatever a process needs is imported within its command: vrrp must not carry scapy, nor control Kubernetes.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from virtualip_agent.run_directory import DEFAULT_DESIRED, DEFAULT_MANIFESTS, DEFAULT_RUN, history_path
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+def _option(name: str, **settings: Any) -> Callable[[_Command], _Command]:
+    """An option that has its environment variable: --run and VIRTUALIP_RUN."""
+    variable = "VIRTUALIP_" + name.removeprefix("--").replace("-", "_").upper()
+    return click.option(name, envvar=variable, show_envvar=True, show_default=True, **settings)
+
+
+def _node(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.strip() or "/" in value or any(character.isspace() for character in value):
+        raise click.BadParameter(f"{value!r} is not a node's name")
+    return value
+
+
+_node_option = _option("--node", required=True, callback=_node, help="This node's name.")
+_run_option = _option("--run", type=_DIRECTORY, default=DEFAULT_RUN, help="Sockets, lock and history.")
+_desired_option = _option("--desired", type=_DIRECTORY, default=DEFAULT_DESIRED, help="What the reporter wrote.")
+_manifests_option = _option(
+    "--manifests", type=_DIRECTORY, default=DEFAULT_MANIFESTS, help="VirtualIPs of the node's own."
+)
+_host_root_option = _option(
+    "--host-root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path("/"),
+    help="Where the host's root directory is mounted; tracked files are looked up beneath it.",
+)
+_log_format_option = _option("--log-format", type=click.Choice(["text", "json"]), default="text")
+_log_level_option = _option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+
+
+def _logs(command: _Command) -> _Command:
+    return _log_format_option(_log_level_option(command))
+
+
+def _configure_logs(process: str, log_format: str, log_level: str) -> None:
+    from virtualip_agent.logs import configure
+
+    configure(process, log_format, log_level)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+def cli() -> None:
+    """The agent of a node: VRRP for VirtualIPs."""
+
+
+@cli.command()
+@_node_option
+@_manifests_option
+@_desired_option
+@_run_option
+@_host_root_option
+@_logs
+def engine(
+    node: str, manifests: Path, desired: Path, run: Path, host_root: Path, log_format: str, log_level: str
+) -> int:
+    """Run vrrp and control together (root in the node's network namespace; no Kubernetes needed)."""
+    from virtualip_agent.engine import run as run_engine
+
+    _configure_logs("engine", log_format, log_level)
+    common = ["--run", str(run), "--log-format", log_format, "--log-level", log_level]
+    directories = ["--manifests", str(manifests), "--desired", str(desired), "--host-root", str(host_root)]
+    return run_engine(["vrrp", *common], ["control", "--node", node, *directories, *common])
+
+
+@cli.command()
+@_run_option
+@_logs
+def vrrp(run: Path, log_format: str, log_level: str) -> int:
+    """Run the real-time process: state machines, advertisements, addresses."""
+    from virtualip_agent.control.directories import prepare_shared
+    from virtualip_agent.realtime.main import run as run_vrrp
+
+    _configure_logs("vrrp", log_format, log_level)
+    prepare_shared(run)
+    return run_vrrp(run)
+
+
+@cli.command()
+@_node_option
+@_manifests_option
+@_desired_option
+@_run_option
+@_host_root_option
+@_logs
+def control(
+    node: str, manifests: Path, desired: Path, run: Path, host_root: Path, log_format: str, log_level: str
+) -> int:
+    """Run the process that reads files, runs trackers and tells vrrp what to do."""
+    from virtualip_agent.control.duty import Options
+    from virtualip_agent.control.main import run as run_control
+
+    _configure_logs("control", log_format, log_level)
+    return run_control(Options(node=node, manifests=manifests, desired=desired, run=run, host_root=host_root))
+
+
+@cli.command()
+@_node_option
+@_option("--namespace", required=True, help="The agent's own: its Lease and the password Secrets are there.")
+@_desired_option
+@_run_option
+@_option(
+    "--kubeconfig",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Instead of the pod's service account.",
+)
+@_logs
+def reporter(
+    node: str, namespace: str, desired: Path, run: Path, kubeconfig: Path | None, log_format: str, log_level: str
+) -> int:
+    """Run the process that speaks to the API: this node's plans in, its state out."""
+    from virtualip_agent.reporter.main import Options
+    from virtualip_agent.reporter.main import run as run_reporter
+
+    _configure_logs("reporter", log_format, log_level)
+    return run_reporter(Options(node=node, namespace=namespace, desired=desired, run=run, kubeconfig=kubeconfig))
+
+
+@cli.command()
+@_run_option
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@click.option("--watch", is_flag=True, help="Go on printing at each change.")
+def status(run: Path, output: str, watch: bool) -> int:
+    """Show the node's VirtualIPs, without asking the API."""
+    from virtualip_agent.control.status_view import NoAgent, as_json, pictures, status_text
+
+    try:
+        for picture in pictures(run):
+            print(json.dumps(as_json(picture)) if output == "json" else status_text(picture), flush=True)
+            if not watch:
+                return 0
+            if output == "table":
+                print()
+    except NoAgent as error:
+        print(f"virtualip-agent: {error}", file=sys.stderr)
+    return 1
+
+
+@cli.command()
+@_run_option
+def ready(run: Path) -> int:
+    """Exit 0 when an agent has read its directories and vrrp has answered; an agent standing by is ready too."""
+    from virtualip_agent.control.status_view import NoAgent, pictures
+
+    try:
+        picture = next(pictures(run))
+    except NoAgent as error:
+        print(f"virtualip-agent: {error}", file=sys.stderr)
+        return 1
+    if not picture.agent.get("ready"):
+        print("virtualip-agent: vrrp has not answered yet", file=sys.stderr)
+        return 1
+    return 0
+
+
+@cli.command()
+@_run_option
+@click.option("-n", "count", type=click.IntRange(min=1), help="Only the newest.")
+def history(run: Path, count: int | None) -> int:
+    """Show the transitions on this node, newest last."""
+    from virtualip_agent.control.history import read_history
+    from virtualip_agent.control.status_view import history_text
+
+    records = list(read_history(history_path(run)))
+    print(history_text(records[-count:] if count else records))
+    return 0
+
+
+def main() -> None:
+    """The entry point: whatever is wrong is said in one line. 2: wrong options; 1: it did not work."""
+    try:
+        sys.exit(cli.main(prog_name="virtualip-agent", standalone_mode=False))
+    except click.UsageError as error:
+        print(f"virtualip-agent: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
+    except click.ClickException as error:
+        print(f"virtualip-agent: {error.format_message()}", file=sys.stderr)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt, BrokenPipeError):
+        sys.exit(130)
+    except OSError as error:
+        print(f"virtualip-agent: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

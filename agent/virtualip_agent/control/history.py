@@ -1,0 +1,89 @@
+"""Every transition, one JSON object a line, on the node itself: readable when the API is not. Bounded."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from virtualip_agent.ipc import RouterState
+from virtualip_api.duration import format_duration
+from virtualip_api.status import format_time
+
+log = logging.getLogger(__name__)
+
+LARGEST = 1 << 20
+GONE = "STOP"
+"""The state entered by being withdrawn, in keepalived's word."""
+
+
+class History:
+    """Appends what is new. A full or read-only disk costs the history and nothing else."""
+
+    def __init__(self, path: Path, largest: int = LARGEST) -> None:
+        self._path = path
+        self._largest = largest
+        self._last: dict[str, tuple[str, str]] = {}
+        for record in read_history(path):
+            self._last[record["name"]] = (record["to"], record["time"])
+
+    def transition(self, state: RouterState) -> None:
+        """Notes that a router entered a state, unless that is the last thing noted (a restarted control hears it
+        again)."""
+        self._note(
+            state.name,
+            state.state,
+            format_time(state.since),
+            priority=state.priority,
+            reason=state.reason,
+            message=state.message,
+            **({"takeover": format_duration(state.takeover)} if state.takeover >= 0 else {}),
+        )
+
+    def gone(self, name: str) -> None:
+        """Notes that a router was withdrawn."""
+        if name in self._last:
+            self._note(name, GONE, format_time(time.time()), reason="Withdrawn")
+
+    def _note(self, name: str, to: str, at: str, **more: Any) -> None:
+        last = self._last.get(name, (GONE, ""))
+        if last[0] == to and (last[1] == at or to == GONE):
+            return
+        self._last[name] = (to, at)
+        record = {"time": at, "name": name, "from": last[0], "to": to, **more}
+        try:
+            self._rotate()
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            log.warning("the history cannot be written: %s", error)
+
+    def _rotate(self) -> None:
+        try:
+            if self._path.stat().st_size < self._largest:
+                return
+        except FileNotFoundError:
+            return
+        self._path.replace(previous_path(self._path))
+
+
+def previous_path(path: Path) -> Path:
+    """Where the older half of the history is."""
+    return path.with_name(path.name + ".1")
+
+
+def read_history(path: Path) -> Iterator[dict[str, Any]]:
+    """All records, oldest first; a line cut off by a crash is skipped."""
+    for part in (previous_path(path), path):
+        try:
+            lines = part.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and {"name", "to", "time"} <= record.keys():
+                yield record

@@ -1,0 +1,104 @@
+"""What is told of each VirtualIP: vrrp's state, the trackers' results, where the spec came from. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from virtualip_agent.control.instance import Instance
+from virtualip_agent.ipc import RouterState
+from virtualip_api.duration import format_duration
+from virtualip_api.status import NodeEntry, State, TrackerStatus, entry_to_json, format_time
+
+AFTER_EXPIRY = 1.5
+"""Seconds: the kernel may be so late to drop an address whose lifetime has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything control knows of one VirtualIP."""
+
+    node: str
+    name: str
+    instance: Instance | None = None
+    """None: declared, but it cannot be run; `problems` says why."""
+    router: RouterState | None = None
+    """vrrp's last word; None: none yet."""
+    trackers: Sequence[TrackerStatus] = ()
+    conflict: str = ""
+    problems: Sequence[str] = ()
+    stale: bool = False
+    """vrrp is away: `router` is what was true when it went."""
+    expired: bool = False
+    """It has been away so long that the kernel has dropped the addresses."""
+    since: float = 0.0
+    """Seconds since the epoch: since when that which is not vrrp's word has been so."""
+
+
+def node_entry(situation: Situation) -> NodeEntry:
+    """The entry of status.nodes."""
+    router, instance = situation.router, situation.instance
+    generation = instance.generation if instance else 0
+    if router is not None and not situation.expired:
+        return NodeEntry(
+            node=situation.node,
+            state=State(router.state),
+            priority=router.priority,
+            observed_generation=generation,
+            last_transition_time=format_time(router.since),
+            reason=router.reason,
+            message=router.message,
+            interface=router.interface,
+            takeover=format_duration(router.takeover) if router.takeover >= 0 else "",
+            trackers=tuple(situation.trackers),
+        )
+    state, reason, message = _without_vrrp(situation)
+    return NodeEntry(
+        node=situation.node,
+        state=state,
+        priority=0,
+        observed_generation=generation,
+        last_transition_time=format_time(situation.since),
+        reason=reason,
+        message=message,
+        trackers=tuple(situation.trackers),
+    )
+
+
+def _without_vrrp(situation: Situation) -> tuple[State, str, str]:
+    if situation.expired:
+        return State.FAULT, "VrrpNotRunning", "the vrrp process is away; the kernel has dropped the addresses"
+    if situation.instance is None:
+        return State.FAULT, "Refused", situation.problems[0] if situation.problems else "it cannot be run"
+    return State.BACKUP, "WaitingForVrrp", "the vrrp process has not answered yet"
+
+
+def vip_line(situation: Situation) -> dict[str, Any]:
+    """The `vip` message of the state stream."""
+    router, instance = situation.router, situation.instance
+    detail: dict[str, Any] = {
+        "source": str(instance.source) if instance else "",
+        "conflict": situation.conflict,
+        "problems": list(situation.problems),
+        "stale": situation.stale,
+        "addresses": list(router.addresses) if router and not situation.expired else [],
+        "declared": [str(address) for address in instance.spec.addresses] if instance else [],
+        "master": router.master if router else "",
+        "sourceAddress": router.source if router else "",
+        "mismatches": dict(router.mismatches) if router else {},
+    }
+    return {
+        "type": "vip",
+        "name": situation.name,
+        "entry": entry_to_json(node_entry(situation)),
+        "detail": detail,
+    }
+
+
+def gone_line(name: str) -> dict[str, Any]:
+    """The `gone` message of the state stream."""
+    return {"type": "gone", "name": name}
+
+
+def agent_line(agent: Mapping[str, Any]) -> dict[str, Any]:
+    """The `agent` message of the state stream."""
+    return {"type": "agent", "agent": dict(agent)}

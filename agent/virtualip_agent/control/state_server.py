@@ -1,0 +1,113 @@
+"""The state socket: every client gets the whole picture, then each change; one that does not read is cut off."""
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from virtualip_agent.control.directories import share_file
+from virtualip_agent.state_stream import encode_line
+
+log = logging.getLogger(__name__)
+
+LARGEST_BACKLOG = 1 << 20
+"""Bytes that wait for a client. The whole picture of 250 VirtualIPs with trackers is about half of it."""
+FAREWELL = 0.5
+"""Seconds that clients have, when we go, to read what is left."""
+
+
+class _Client(asyncio.Protocol):
+    def __init__(self, server: "StateServer") -> None:
+        self._server = server
+        self.transport: asyncio.WriteTransport | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.transport = transport
+        self._server.welcome(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.clients.discard(self)
+        self.transport = None
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def send(self, lines: bytes) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.write(lines)
+        if self.transport.get_write_buffer_size() > LARGEST_BACKLOG:
+            log.warning("a client of the state socket does not read; it is cut off")
+            self.transport.abort()
+
+
+class StateServer:
+    """Holds the newest line of the agent and of each VirtualIP."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.clients: set[_Client] = set()
+        self._agent: dict[str, Any] = {}
+        self._vips: dict[str, dict[str, Any]] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listens, in the place of whatever socket an agent before us left."""
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            listener.bind(str(temporary))
+            share_file(temporary)
+            listener.listen(16)
+            temporary.rename(self._path)
+        except BaseException:
+            listener.close()
+            temporary.unlink(missing_ok=True)
+            raise
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Client(self), sock=listener)
+
+    def welcome(self, client: _Client) -> None:
+        """The whole picture for a new client."""
+        self.clients.add(client)
+        picture = [self._agent, *(self._vips[name] for name in sorted(self._vips)), {"type": "ready"}]
+        client.send(b"".join(encode_line(message) for message in picture if message))
+
+    def tell(self, message: dict[str, Any]) -> bool:
+        """Publishes a line where it says anything new; whether it does."""
+        match message["type"]:
+            case "agent":
+                if message == self._agent:
+                    return False
+                self._agent = message
+            case "vip":
+                if message == self._vips.get(message["name"]):
+                    return False
+                self._vips[message["name"]] = message
+            case _:
+                if self._vips.pop(message["name"], None) is None:
+                    return False
+        line = encode_line(message)
+        for client in tuple(self.clients):
+            client.send(line)
+        return True
+
+    async def close(self) -> None:
+        """Gives the clients what is left, for a short while, and goes."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+        clients = tuple(self.clients)
+        for client in clients:
+            if client.transport is not None:
+                client.transport.close()
+        if clients:
+            await asyncio.wait([client.closed for client in clients], timeout=FAREWELL)
+        for client in clients:
+            if client.transport is not None:
+                client.transport.abort()
+        await self._server.wait_closed()

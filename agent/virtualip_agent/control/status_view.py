@@ -1,0 +1,146 @@
+"""What `virtualip-agent status` and `history` print. Pure, but for reading the socket."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from virtualip_agent.run_directory import state_socket_path
+from virtualip_agent.state_stream import connect, read_messages
+
+
+class NoAgent(Exception):
+    """Nobody answers in this run directory; the message is for the user."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """The node's state as far as it was told."""
+
+    agent: Mapping[str, Any] = field(default_factory=dict)
+    vips: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def apply(self, message: Mapping[str, Any]) -> bool:
+        """Takes one message of the state stream in; True where the picture is whole and worth showing."""
+        match message.get("type"):
+            case "agent":
+                self.agent = message["agent"]
+            case "vip":
+                self.vips[message["name"]] = message
+            case "gone":
+                self.vips.pop(message["name"], None)
+            case "ready":
+                return True
+            case _:
+                pass  # a newer agent's
+        return False
+
+
+def pictures(run: Path, patience: float = 5.0) -> Iterator[Picture]:
+    """The node's picture, then again after each change. NoAgent where nobody answers."""
+    path = state_socket_path(run)
+    try:
+        client = connect(path)
+    except OSError as error:
+        raise NoAgent(f"no agent runs here: {path}: {error.strerror}") from None
+    with client:
+        client.settimeout(patience)
+        picture, whole = Picture(), False
+        try:
+            for message in read_messages(client):
+                whole = picture.apply(message) or whole
+                if whole:
+                    client.settimeout(None)
+                    yield picture
+        except OSError as error:
+            raise NoAgent(f"the agent does not answer: {path}: {error}") from None
+        raise NoAgent(f"the agent hung up: {path}")
+
+
+def as_json(picture: Picture) -> dict[str, Any]:
+    """The raw entries."""
+    return {
+        "agent": dict(picture.agent),
+        "virtualIPs": [
+            {"name": name, "entry": vip["entry"], "detail": vip["detail"]} for name, vip in sorted(picture.vips.items())
+        ],
+    }
+
+
+def status_text(picture: Picture) -> str:
+    """The table for people, then trackers, then what is to be looked at."""
+    agent = picture.agent
+    lines = [f"node {agent.get('node', '?')}, {_agent_words(agent)}", ""]
+    rows = [("NAME", "STATE", "PRIORITY", "ADDRESSES HERE", "MASTER", "REASON", "MESSAGE")]
+    for name, vip in sorted(picture.vips.items()):
+        entry, detail = vip["entry"], vip["detail"]
+        rows.append(
+            (
+                name,
+                entry["state"] + (" (stale)" if detail.get("stale") else ""),
+                str(entry["priority"]),
+                ",".join(detail.get("addresses", ())) or "-",
+                detail.get("master", "") or "-",
+                entry.get("reason", "") or "-",
+                entry.get("message", ""),
+            )
+        )
+    lines += _columns(rows) if len(rows) > 1 else ["no VirtualIP on this node"]
+    trackers = [
+        (
+            name,
+            tracker["name"],
+            "healthy" if tracker["healthy"] else "failing",
+            f"{tracker['contribution']:+d}" if tracker["contribution"] else "0",
+            tracker.get("message", ""),
+        )
+        for name, vip in sorted(picture.vips.items())
+        for tracker in vip["entry"].get("trackers", ())
+    ]
+    if trackers:
+        lines += ["", *_columns([("NAME", "TRACKER", "HEALTH", "ADDS", "MESSAGE"), *trackers])]
+    remarks = list(_remarks(picture))
+    if remarks:
+        lines += ["", *(f"! {remark}" for remark in remarks)]
+    return "\n".join(lines)
+
+
+def _agent_words(agent: Mapping[str, Any]) -> str:
+    if not agent.get("ready"):
+        return "vrrp has not answered"
+    words = "active" if agent.get("active") else "standing by"
+    return f"{words}, {agent['scheduling']}" if agent.get("scheduling") else words
+
+
+def _remarks(picture: Picture) -> Iterator[str]:
+    yield from picture.agent.get("problems", ())
+    for name, vip in sorted(picture.vips.items()):
+        detail = vip["detail"]
+        if detail.get("conflict"):
+            yield f"{name}: {detail['conflict']}"
+        for member, mismatch in sorted(detail.get("mismatches", {}).items()):
+            yield f"{name}: {member} does not agree: {mismatch}"
+
+
+def history_text(records: Iterable[Mapping[str, Any]]) -> str:
+    """The transitions as a table, newest last."""
+    rows = [("TIME", "NAME", "FROM", "TO", "PRIORITY", "TAKEOVER", "REASON", "MESSAGE")]
+    rows += [
+        (
+            record["time"],
+            record["name"],
+            str(record.get("from", "")),
+            record["to"],
+            str(record.get("priority", "-")),
+            record.get("takeover", "-"),
+            record.get("reason", "") or "-",
+            record.get("message", ""),
+        )
+        for record in records
+    ]
+    return "\n".join(_columns(rows))
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
