@@ -24,11 +24,11 @@ class Api:
         """Whether the API server serves."""
         return self._get("/readyz") is not None
 
-    def ready_nodes(self) -> set[str]:
-        """The names of the nodes whose condition Ready is True."""
+    def ready_nodes(self) -> dict[str, str]:
+        """The nodes whose condition Ready is True: their names, and which boot of theirs said so."""
         nodes = self.get("/api/v1/nodes") or {"items": []}
         return {
-            node["metadata"]["name"]
+            node["metadata"]["name"]: node["status"]["nodeInfo"]["bootID"]
             for node in nodes["items"]
             for condition in node["status"].get("conditions", ())
             if condition["type"] == "Ready" and condition["status"] == "True"

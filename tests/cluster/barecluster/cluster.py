@@ -150,10 +150,10 @@ class Cluster:
         control_plane.wait_until_ready(self._api())
 
     def wait_for_nodes(self, *names: str, timeout: float = _NODES_READY_WITHIN) -> None:
-        """Waits (seconds) until these nodes, or all, are Ready; raises ClusterError."""
-        wanted = set(names or (host.name for host in NODES))
+        """Waits (seconds) until these nodes, or all, are Ready since they were last booted; raises ClusterError."""
+        wanted = {node.name: node.boot_id for node in self.nodes if not names or node.name in names}
         api = self._api()
-        wait_until(lambda: wanted <= api.ready_nodes(), timeout, f"{', '.join(sorted(wanted))} to be Ready")
+        wait_until(lambda: wanted.items() <= api.ready_nodes().items(), timeout, f"{', '.join(wanted)} to be Ready")
 
     def running(self) -> dict[str, bool]:
         """Every daemon that was started, and whether it still runs."""

@@ -112,7 +112,7 @@ class ControlPlane:
             "--allocate-node-cidrs=false",
             "--node-monitor-grace-period=8s",
             "--node-monitor-period=1s",
-            # Each of its controllers first asks for a token; at the 20 requests a second it allows itself that takes 4 s.
+            # Each of its controllers first asks for a token: 4 s at the 20 requests a second it allows itself.
             "--kube-api-qps=500",
             "--kube-api-burst=1000",
         )

@@ -83,8 +83,8 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held while the cluster is brought up or down; beside the state, so that it outlives it."""
-        return self.state.with_name(f"{self.prefix}.lock")
+        """Held while the cluster is brought up or down; not in the state, which goes."""
+        return cache() / "locks" / self.prefix
 
     @property
     def pki(self) -> Path:

@@ -22,6 +22,7 @@ for setting in vm/overcommit_memory:1 vm/panic_on_oom:0 kernel/panic:10 kernel/p
   echo "${setting#*:}" > "$fake"
   mount --bind "$fake" "/proc/sys/${setting%:*}"
 done
+mount --bind "$directory/boot-id" /proc/sys/kernel/random/boot_id # a boot of this node, not of the machine
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
 # The machine's /etc and /var/lib, but what is written to them stays here; then the node's own directories.

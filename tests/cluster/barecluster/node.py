@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import uuid
 from pathlib import Path
 
 from barecluster import cgroups, image, network, node_config
@@ -50,6 +51,11 @@ class Node:
         """Its root directory, to read and write its files from outside; only while the power is on."""
         return Path(f"/proc/{self._running()}/root")
 
+    @property
+    def boot_id(self) -> str | None:
+        """Which boot this is, as the kubelet reports it in status.nodeInfo.bootID; None while the power is off."""
+        return self._boot_id_file.read_text().strip() if self.pid is not None else None
+
     def power_on(self) -> None:
         """Boots it; returns when its daemons are being started. Nothing happens when it is on."""
         if self.pid is not None:
@@ -58,6 +64,7 @@ class Node:
         network.plug(self._layout, self._host)
         cgroups.make(self._layout.cgroup, self.name)
         node_config.write(self._layout, self._host, self._api_url)
+        self._boot_id_file.write_text(f"{uuid.uuid4()}\n")
         namespaces = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--propagation", "private"]
         init: list[Word] = ["bash", _INIT, self.name, self.address, directory, self._binaries, *node_config.DISK]
         self._daemons.start(_daemon(self.name), ["unshare", *namespaces, *init], namespace=self.netns)
@@ -120,6 +127,10 @@ class Node:
 
     def _ctr(self, *words: Word) -> str:
         return self.run(*_CTR, *words)
+
+    @property
+    def _boot_id_file(self) -> Path:
+        return self._layout.node(self.name) / "boot-id"
 
     def _running(self) -> int:
         pid = self.pid
