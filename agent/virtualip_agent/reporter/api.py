@@ -47,7 +47,7 @@ _KEEPALIVE = [
 class ApiError(Exception):
     """A request that failed. `status` is HTTP's, or 0 where the API server could not be reached.
 
-    The text never holds a request's or an answer's body: a Secret may be in it."""
+    The text holds what the API server said about it, never an object: a Secret may be in one."""
 
     def __init__(self, status: int, reason: str, *, absent_name: str = "") -> None:
         super().__init__(f"{status} {reason}" if status else reason)
@@ -176,8 +176,8 @@ class Api:
                 quote(path),
                 query_params=list((query or {}).items()),
                 header_params=headers,
-                # JSON is YAML. Sent as text: the client would serialise some content types and refuse others.
-                body=None if body is None else json.dumps(body),
+                # The client writes it as JSON whatever the content type; JSON is YAML.
+                body=None if body is None else dict(body),
                 auth_settings=["BearerToken"],
             )
             response = self._client.call_api(*request, _request_timeout=timeout)
@@ -197,9 +197,8 @@ class Api:
         details = status.get("details")
         name = details.get("name", "") if isinstance(details, dict) else ""
         absent_name = str(name) if response.status == 404 and status.get("reason") == "NotFound" else ""
-        error = ApiError(
-            response.status, str(status.get("reason") or response.reason or "refused"), absent_name=absent_name
-        )
+        said = str(status.get("message") or status.get("reason") or response.reason or "refused")
+        error = ApiError(response.status, said[:300], absent_name=absent_name)
         if error.status >= 500:
             self._away(error)
         return error

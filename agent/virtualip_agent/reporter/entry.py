@@ -48,12 +48,12 @@ def status_path(virtual_ip: str) -> str:
 
 def apply_body(virtual_ip: str, entry: Mapping[str, Any] | None) -> dict[str, Any]:
     """The server-side apply that makes this node's entry what it is; None: takes it away, as its owner no longer
-    names it."""
+    names it (an empty list: without one the API would make an empty status null, and refuse that)."""
     return {
         "apiVersion": API_VERSION,
         "kind": VIRTUAL_IP_KIND,
         "metadata": {"name": virtual_ip},
-        "status": {} if entry is None else {"nodes": [dict(entry)]},
+        "status": {"nodes": [] if entry is None else [dict(entry)]},
     }
 
 
