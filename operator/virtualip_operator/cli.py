@@ -1,0 +1,79 @@
+"""virtualip-operator. Every option also by environment variable."""
+
+import logging
+import sys
+
+import click
+import kopf
+
+from virtualip_operator.api import CannotConfigure
+from virtualip_operator.http_server import split_address
+from virtualip_operator.main import Options, run
+
+
+def _address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value:
+        try:
+            split_address(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--namespace",
+    envvar="VIRTUALIP_NAMESPACE",
+    default="virtualip-system",
+    show_default=True,
+    show_envvar=True,
+    help="The namespace of operator and agents, where the agents' Leases are.",
+)
+@click.option(
+    "--metrics-address",
+    envvar="VIRTUALIP_METRICS_ADDRESS",
+    default="127.0.0.1:9475",
+    show_default=True,
+    show_envvar=True,
+    callback=_address,
+    help="HOST:PORT of /metrics (and /healthz); empty for none.",
+)
+@click.option(
+    "--health-address",
+    envvar="VIRTUALIP_HEALTH_ADDRESS",
+    default="",
+    show_envvar=True,
+    callback=_address,
+    help="HOST:PORT of /healthz alone, for the kubelet's liveness probe. It does not depend on the API server.",
+)
+@click.option(
+    "--log-format",
+    envvar="VIRTUALIP_LOG_FORMAT",
+    type=click.Choice(["plain", "json"]),
+    default="plain",
+    show_default=True,
+    show_envvar=True,
+)
+@click.option(
+    "--log-level",
+    envvar="VIRTUALIP_LOG_LEVEL",
+    type=click.Choice(["debug", "info", "warning"]),
+    default="info",
+    show_default=True,
+    show_envvar=True,
+)
+def main(namespace: str, metrics_address: str, health_address: str, log_format: str, log_level: str) -> None:
+    """Plans VirtualIPs and tells their state.
+
+    Talks to the API server with the pod's ServiceAccount; elsewhere, or where KUBECONFIG is set, as that says.
+    """
+    kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
+    logging.getLogger().setLevel(log_level.upper())
+    # kopf tells of every event that it handled.
+    logging.getLogger("kopf").setLevel(logging.DEBUG if log_level == "debug" else logging.WARNING)
+    try:
+        run(Options(namespace, metrics_address, health_address))
+    except CannotConfigure as error:
+        sys.exit(f"no credentials for an API server: {error}")
+    except OSError as error:
+        sys.exit(str(error))

@@ -1,0 +1,51 @@
+"""Watches the agents' Leases in the operator's own namespace, and tells `Silence`."""
+
+import logging
+import threading
+import time
+
+from virtualip_operator.api import Api, ApiError
+from virtualip_operator.silence import Silence
+
+log = logging.getLogger(__name__)
+
+_WATCH = 300
+"""Seconds, by which the server ends a watch."""
+_QUIET = 12.0
+"""Seconds without an event after which the watch is taken for dead: every agent renews each 10 s. It must be noticed
+long before a Lease (30 s) runs out, or all nodes would look silent where only the watch is."""
+_RETRY = 2.0
+"""Seconds."""
+
+
+class LeaseWatch(threading.Thread):
+    """Lists and watches until the process ends."""
+
+    def __init__(self, api: Api, namespace: str, silence: Silence) -> None:
+        super().__init__(name="leases", daemon=True)
+        self._api = api
+        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._silence = silence
+
+    def run(self) -> None:
+        """The thread."""
+        while True:
+            try:
+                self._list_and_watch()
+            except ApiError as error:
+                self._silence.blind(time.monotonic())
+                log.debug("Leases cannot be watched: %s", error)
+                time.sleep(_RETRY)
+            except Exception:
+                # Whatever it is, without this thread no silence would be noticed any more.
+                self._silence.blind(time.monotonic())
+                log.exception("Leases cannot be watched")
+                time.sleep(_RETRY)
+
+    def _list_and_watch(self) -> None:
+        answer = self._api.get(self._path)
+        self._silence.listed(answer["items"], time.monotonic(), time.time())
+        version = answer["metadata"]["resourceVersion"]
+        for kind, lease in self._api.watch(self._path, version, _WATCH, _QUIET):
+            if kind in ("ADDED", "MODIFIED"):
+                self._silence.observe(lease, time.monotonic(), time.time())

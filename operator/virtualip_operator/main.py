@@ -1,0 +1,96 @@
+"""Puts the parts together and runs them until a signal."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from dataclasses import dataclass
+
+import kopf
+
+from virtualip_operator.api import Api
+from virtualip_operator.handlers import make_registry, make_settings
+from virtualip_operator.health import Health
+from virtualip_operator.http_server import health_app, metrics_app, serve
+from virtualip_operator.lease_watch import LeaseWatch
+from virtualip_operator.metrics import Metrics
+from virtualip_operator.reconciler import Reconciler
+from virtualip_operator.silence import Silence
+from virtualip_operator.store import Store
+from virtualip_operator.work_queue import WorkQueue
+from virtualip_operator.workers import Workers
+
+log = logging.getLogger(__name__)
+
+_TICK = 1.0
+_KOPF_RESTART = 5.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says."""
+
+    namespace: str
+    """The operator's and the agents' own; their Leases are there."""
+    metrics_address: str
+    """HOST:PORT of /metrics; '' for none."""
+    health_address: str
+    """HOST:PORT of /healthz; '' for none."""
+
+
+def run(options: Options) -> None:
+    """Runs until SIGTERM or SIGINT. CannotConfigure; OSError where an address cannot be had."""
+    api = Api()
+    store, queue, metrics, health = Store(), WorkQueue(), Metrics(), Health()
+    metrics.watch_queue(lambda: float(len(queue)))
+    apps = {"/metrics": metrics_app(metrics.registry), "/healthz": health_app(health)}
+    if options.metrics_address:
+        serve(options.metrics_address, apps)
+    if options.health_address:
+        serve(options.health_address, {"/healthz": apps["/healthz"]})
+    silence = Silence(time.monotonic())
+    LeaseWatch(api, options.namespace, silence).start()
+    workers = Workers(api, store, queue, Reconciler(api, store, silence, metrics), metrics, health)
+    workers.start()
+    try:
+        asyncio.run(_watch(api, store, queue, workers, health))
+    finally:
+        workers.stop()
+
+
+async def _watch(api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health) -> None:
+    ticking = asyncio.create_task(_tick(workers, health), name="tick")
+    stopping = asyncio.Event()
+    while not stopping.is_set():
+        try:
+            await kopf.operator(
+                registry=make_registry(store, queue, api.credentials),
+                settings=make_settings(),
+                clusterwide=True,
+                standalone=True,
+            )
+        except Exception as error:
+            # What kopf takes for fatal (refused credentials, a watch's error) mostly passes, and a process that ends
+            # for each would be kept waiting for minutes by the kubelet.
+            log.error("kopf gave up and is started again in %.0f s: %s", _KOPF_RESTART, error)
+            await _pause(stopping)
+        else:
+            break
+    ticking.cancel()
+
+
+async def _pause(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # kopf's own handlers have ended with it
+        loop.add_signal_handler(number, stopping.set)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), _KOPF_RESTART)
+
+
+async def _tick(workers: Workers, health: Health) -> None:
+    while True:
+        health.beat("loop", within=30.0)
+        workers.tick(time.monotonic())
+        await asyncio.sleep(_TICK)

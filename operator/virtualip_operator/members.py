@@ -1,0 +1,99 @@
+"""From a plan to VirtualIPMembers: what has to be written, and nothing where nothing changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from virtualip_api.member import member_spec
+from virtualip_api.names import (
+    API_VERSION,
+    MEMBER_KIND,
+    NODE_LABEL,
+    VIRTUAL_IP_KIND,
+    VIRTUAL_IP_LABEL,
+    label_value,
+    member_name,
+)
+from virtualip_operator.planning import Plan
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Bodies to create and to replace, and existing ones to delete."""
+
+    create: tuple[dict[str, Any], ...] = ()
+    replace: tuple[dict[str, Any], ...] = ()
+    delete: tuple[Json, ...] = ()
+
+
+def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float) -> Changes:
+    """What turns the existing Members (by name) into those of the plan. `now`: seconds since the epoch."""
+    create, replace = [], []
+    wanted = {body["metadata"]["name"]: body for body in _bodies(virtual_ip, plan)}
+    for name, body in wanted.items():
+        found = existing.get(name)
+        if found is None:
+            body["spec"]["revision"] = _revision(now, 0)
+            create.append(body)
+        elif not _same(found, body):
+            body["spec"]["revision"] = _revision(now, found["spec"].get("revision", 0))
+            metadata = {**found["metadata"], **body["metadata"]}
+            metadata["labels"] = {**(found["metadata"].get("labels") or {}), **body["metadata"]["labels"]}
+            replace.append({**body, "metadata": metadata})
+    delete = tuple(body for name, body in existing.items() if name not in wanted)
+    return Changes(tuple(create), tuple(replace), delete)
+
+
+def _revision(now: float, old: int) -> int:
+    # Milliseconds: it rises beyond what agents have seen also when every Member was lost and is made anew.
+    return max(int(now * 1000), old + 1)
+
+
+def _same(found: Json, wanted: Json) -> bool:
+    spec = {key: value for key, value in found["spec"].items() if key != "revision"}
+    metadata, wanted_metadata = found["metadata"], wanted["metadata"]
+    return bool(
+        spec == wanted["spec"]
+        and metadata.get("ownerReferences") == wanted_metadata["ownerReferences"]
+        and (metadata.get("labels") or {}).items() >= wanted_metadata["labels"].items()
+    )
+
+
+def _bodies(virtual_ip: Json, plan: Plan) -> list[dict[str, Any]]:
+    metadata = virtual_ip["metadata"]
+    # The garbage collector removes the Members of a deleted VirtualIP, also while no operator runs.
+    owner = {
+        "apiVersion": API_VERSION,
+        "kind": VIRTUAL_IP_KIND,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+    return [
+        {
+            "apiVersion": API_VERSION,
+            "kind": MEMBER_KIND,
+            "metadata": {
+                "name": member_name(metadata["name"], member.node),
+                "labels": {
+                    NODE_LABEL: label_value(member.node),
+                    VIRTUAL_IP_LABEL: label_value(metadata["name"]),
+                },
+                "ownerReferences": [owner],
+            },
+            "spec": member_spec(
+                virtual_ip=metadata["name"],
+                node=member.node,
+                generation=metadata.get("generation", 0),
+                base_priority=member.base_priority,
+                rank=member.rank,
+                draining=member.draining,
+                peers=plan.peers,
+                spec=virtual_ip["spec"],
+            ),
+        }
+        for member in plan.members
+    ]

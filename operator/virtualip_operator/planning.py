@@ -1,0 +1,88 @@
+"""Who takes part in a VirtualIP, with which base priority and rank: by specs and Nodes, never by liveness."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+from typing import Any
+
+from virtualip_api.member import Peer
+from virtualip_api.names import member_name
+from virtualip_api.virtual_ip import MOST_MEMBERS, VirtualIPSpec, base_priority
+
+_LONGEST_OBJECT_NAME = 253
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the plan depends on of a Node."""
+
+    name: str
+    labels: Mapping[str, str]
+    addresses: tuple[IPv4Address, ...]
+    """Its InternalIPs of IPv4."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMember:
+    """One node's part."""
+
+    node: str
+    base_priority: int
+    rank: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Members in the order of their ranks, and all of them as peers in the order of their names."""
+
+    members: tuple[PlannedMember, ...]
+    peers: tuple[Peer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why there is no plan: what ran before goes on."""
+
+    reason: str
+    message: str
+
+
+def node_from_json(body: Mapping[str, Any]) -> Node:
+    """A Node as the API server has it."""
+    addresses = []
+    for entry in (body.get("status") or {}).get("addresses") or ():
+        if entry.get("type") == "InternalIP":
+            try:
+                addresses.append(IPv4Address(entry.get("address")))
+            except AddressValueError:
+                continue  # IPv6
+    metadata = body["metadata"]
+    return Node(metadata["name"], metadata.get("labels") or {}, tuple(addresses))
+
+
+def make_plan(
+    virtual_ip: str, spec: VirtualIPSpec, nodes: Iterable[Node], draining: Collection[str] = ()
+) -> Plan | Rejection:
+    """The plan for a VirtualIP, or why there is none."""
+    chosen = [node for node in nodes if spec.node_selector is None or spec.node_selector.matches(node.labels)]
+    if len(chosen) > MOST_MEMBERS:
+        return Rejection(
+            "TooManyMembers",
+            f"spec.nodeSelector: {len(chosen)} nodes are selected; at most {MOST_MEMBERS} can share a VirtualIP",
+        )
+    for node in chosen:
+        if len(member_name(virtual_ip, node.name)) > _LONGEST_OBJECT_NAME:
+            return Rejection(
+                "NameTooLong",
+                f"metadata.name: with the node's name {node.name!r} it has more than {_LONGEST_OBJECT_NAME} characters",
+            )
+    weighed = sorted((-base_priority(spec, node.name, node.labels), node.name) for node in chosen)
+    return Plan(
+        members=tuple(
+            PlannedMember(node=name, base_priority=-negated, rank=rank, draining=name in draining)
+            for rank, (negated, name) in enumerate(weighed)
+        ),
+        # By name, not rank: one node's other priority is no news for those whose place stays.
+        peers=tuple(Peer(node.name, node.addresses) for node in sorted(chosen, key=lambda node: node.name)),
+    )

@@ -1,0 +1,216 @@
+"""One VirtualIP's turn: plan, write the Members, tell the status. Whatever fails is done again by the queue."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from virtualip_api.errors import InvalidResource
+from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
+from virtualip_api.virtual_ip import parse_spec
+from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
+from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
+from virtualip_operator.conditions import Condition
+from virtualip_operator.members import Changes, diff
+from virtualip_operator.metrics import Metrics
+from virtualip_operator.narrator import Narrator
+from virtualip_operator.planning import Plan, Rejection, make_plan
+from virtualip_operator.pruning import prune_patch
+from virtualip_operator.silence import Silence
+from virtualip_operator.store import Store
+
+log = logging.getLogger(__name__)
+
+OWNED = (
+    *("observedGeneration", "addresses", "master", "priority", "summary", "lastMove", "lastMoves", "silentNodes"),
+    "conditions",
+)
+"""The fields of status that are the operator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Who takes part, whether by this plan or by an older one."""
+
+    accepted: Condition
+    members: tuple[str, ...]
+    """In the order of their ranks."""
+    interval: float
+    """Seconds between advertisements."""
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of a VirtualIP between its turns."""
+
+    leaderless_since: float | None = None
+    contested: bool = False
+    silent: frozenset[str] = frozenset()
+    members: tuple[str, ...] = ()
+
+
+class Reconciler:
+    """Turns for any VirtualIP, in any thread, but never two for the same one at once."""
+
+    def __init__(self, api: Api, store: Store, silence: Silence, metrics: Metrics) -> None:
+        self._api = api
+        self._store = store
+        self._silence = silence
+        self._metrics = metrics
+        self._narrator = Narrator(api, time.monotonic)
+        self._memories: dict[str, _Memory] = {}
+
+    def turn(self, name: str) -> float | None:
+        """Does what is to be done now; in how many seconds to look again, or None. ApiError where it failed."""
+        virtual_ip = self._store.virtual_ip(name)
+        if virtual_ip is None or virtual_ip["metadata"].get("deletionTimestamp"):
+            # The garbage collector removes its Members.
+            self._memories.pop(name, None)
+            self._narrator.forget(name)
+            self._metrics.forget(name)
+            return None
+        standing, refused = self._arrange(virtual_ip)
+        again = self._tell(virtual_ip, standing)
+        if refused:
+            raise refused
+        return again
+
+    def is_due(self, name: str, now: float) -> bool:
+        """Whether time alone is a reason for a turn: a Lease ran out or was renewed. `now`: monotonic seconds."""
+        memory = self._memories.get(name)
+        if memory is None:
+            return False
+        silent = frozenset(n for n in memory.members if self._silence.is_silent(n, now, n in memory.silent))
+        return memory.contested or silent != memory.silent
+
+    def _arrange(self, virtual_ip: Mapping[str, Any]) -> tuple[_Standing, ApiError | None]:
+        """Plans and writes Members: who takes part now, and what the API server refused."""
+        name = virtual_ip["metadata"]["name"]
+        try:
+            # Also what the API server has let through: its CRD may be older than this operator.
+            spec = parse_spec(virtual_ip["spec"])
+        except InvalidResource as error:
+            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", str(error)), 1.0), None
+        interval = spec.advert_interval / 1e9
+        plan = make_plan(name, spec, self._store.nodes())
+        if isinstance(plan, Plan) and self._leavers(virtual_ip, plan):
+            # A node leaves never on hearsay: only when a complete list of Nodes, made now, says so too.
+            nodes = self._api.get(NODES)
+            self._store.listed_nodes(nodes)
+            if not nodes["items"]:
+                log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
+                return self._as_before(name, _planned(len(self._store.members_of(name))), interval), None
+            plan = make_plan(name, spec, self._store.nodes())
+        if isinstance(plan, Rejection):
+            return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval), None
+        standing = _Standing(_planned(len(plan.members)), tuple(member.node for member in plan.members), interval)
+        try:
+            self._write(diff(virtual_ip, plan, self._store.members_of(name), time.time()))
+        except ApiError as error:
+            if error.status == 0:
+                raise
+            return standing, error  # the status is told all the same
+        return standing, None
+
+    def _leavers(self, virtual_ip: Mapping[str, Any], plan: Plan) -> bool:
+        existing = self._store.members_of(virtual_ip["metadata"]["name"])
+        return bool(diff(virtual_ip, plan, existing, time.time()).delete)
+
+    def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
+        existing = [body["spec"] for body in self._store.members_of(name).values()]
+        ranked = sorted(existing, key=lambda spec: (spec.get("rank", 0), spec["node"]))
+        return _Standing(accepted, tuple(spec["node"] for spec in ranked), interval)
+
+    def _write(self, changes: Changes) -> None:
+        for body in changes.create:
+            try:
+                self._store.saw_member(self._api.create(MEMBERS, body))
+            except ApiError as error:
+                if error.status == 409:  # it is there: learn of it, and compare the next time
+                    self._store.saw_member(self._api.get(f"{MEMBERS}/{body['metadata']['name']}"))
+                raise
+        for body in changes.replace:
+            path = f"{MEMBERS}/{body['metadata']['name']}"
+            try:
+                self._store.saw_member(self._api.replace(path, body))
+            except ApiError as error:
+                if error.status == 409:
+                    self._store.saw_member(self._api.get(path))
+                raise
+        for found in changes.delete:
+            metadata = found["metadata"]
+            log.info("Member %s is no longer planned", metadata["name"])
+            try:
+                self._api.delete(f"{MEMBERS}/{metadata['name']}", metadata["uid"])
+            except ApiError as error:
+                if error.status not in (404, 409):
+                    raise
+
+    def _tell(self, virtual_ip: Mapping[str, Any], standing: _Standing) -> float | None:
+        """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""
+        name = virtual_ip["metadata"]["name"]
+        virtual_ip = self._prune(virtual_ip, standing.members)
+        before = virtual_ip.get("status") or {}
+        now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
+        result = aggregate(self._view(virtual_ip, standing, memory, now), before, time.time())
+        if not result.leaderless:
+            memory.leaderless_since = None
+        elif memory.leaderless_since is None:
+            memory.leaderless_since = now
+        if result.status != _owned(before, result):
+            self._apply(virtual_ip, result)
+        memory.contested, memory.members = result.contested, standing.members
+        memory.silent = frozenset(result.status["silentNodes"])
+        self._metrics.saw(name, result)
+        return SETTLE if result.settling else None
+
+    def _view(self, virtual_ip: Mapping[str, Any], standing: _Standing, memory: _Memory, now: float) -> View:
+        status = virtual_ip.get("status") or {}
+        before = set(status.get("silentNodes") or ())
+        since = memory.leaderless_since
+        return View(
+            generation=virtual_ip["metadata"].get("generation", 0),
+            addresses=tuple(virtual_ip["spec"].get("addresses") or ()),
+            accepted=standing.accepted,
+            members=standing.members,
+            entries=entries_from_status(status),
+            silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
+            renewed={node: self._silence.renewed_at(node) for node in standing.members},
+            leaderless_for=0.0 if since is None else now - since,
+            # A silent MASTER is followed after three intervals and a skew time; agents report at their own pace.
+            cause_window=4 * standing.interval + 2.0,
+        )
+
+    def _prune(self, virtual_ip: Mapping[str, Any], members: tuple[str, ...]) -> Mapping[str, Any]:
+        operations = prune_patch(virtual_ip.get("status") or {}, members)
+        if not operations:
+            return virtual_ip
+        name = virtual_ip["metadata"]["name"]
+        pruned = self._api.json_patch(f"{VIRTUAL_IPS}/{name}/status", operations)
+        self._store.saw_virtual_ip(pruned)
+        return pruned
+
+    def _apply(self, virtual_ip: Mapping[str, Any], result: Aggregate) -> None:
+        metadata = virtual_ip["metadata"]
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": VIRTUAL_IP_KIND,
+            # With the uid, so that a status is never told of another VirtualIP of the same name.
+            "metadata": {"name": metadata["name"], "uid": metadata["uid"]},
+            "status": result.status,
+        }
+        self._store.saw_virtual_ip(self._api.apply(f"{VIRTUAL_IPS}/{metadata['name']}/status", body))
+        self._narrator.tell(virtual_ip, result, time.time())
+
+
+def _planned(count: int) -> Condition:
+    return Condition("Accepted", "True", "Planned", f"{count} {'node takes' if count == 1 else 'nodes take'} part")
+
+
+def _owned(status: Mapping[str, Any], result: Aggregate) -> dict[str, Any]:
+    """What of a status is the operator's; conditions of other writers are not."""
+    owned = {key: status[key] for key in OWNED if key in status}
+    ours = {condition["type"] for condition in result.status["conditions"]}
+    owned["conditions"] = [found for found in owned.get("conditions") or () if found["type"] in ours]
+    return owned

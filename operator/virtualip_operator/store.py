@@ -1,0 +1,147 @@
+"""What is known of the cluster: VirtualIPs, Members and Nodes, from watches, complete lists and answers to own writes.
+
+Not kopf's index: what is deleted while a watch is broken stays in it for ever (kopf lists again, and tells of no
+absence), and a Node that is long gone would take part in every plan.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from virtualip_api.names import VIRTUAL_IP_LABEL
+from virtualip_operator.planning import Node, node_from_json
+
+Json = Mapping[str, Any]
+T = TypeVar("T")
+
+
+class Cache(Generic[T]):
+    """Objects of one kind by name, as `read` takes them; the newest resourceVersion wins, whoever brought it."""
+
+    def __init__(self, read: Callable[[Json], T]) -> None:
+        self._read = read
+        self._objects: dict[str, tuple[int, T]] = {}
+        self._gone: dict[str, int] = {}
+        """Names that were deleted since the last list, which may be older than that."""
+
+    def get(self, name: str) -> T | None:
+        """The object, or None."""
+        found = self._objects.get(name)
+        return found[1] if found else None
+
+    def items(self) -> dict[str, T]:
+        """All of them by name."""
+        return {name: value for name, (_, value) in self._objects.items()}
+
+    def put(self, body: Json) -> bool:
+        """Takes an object; whether it is other than the one known."""
+        name, version = _identity(body)
+        known = self._objects.get(name)
+        if version <= self._gone.get(name, 0) or (known and version <= known[0]):
+            return False
+        value = self._read(body)
+        self._objects[name] = (version, value)
+        return known is None or known[1] != value
+
+    def remove(self, body: Json) -> bool:
+        """Takes a deletion; whether the object was known."""
+        name, version = _identity(body)
+        self._gone[name] = max(version, self._gone.get(name, 0))
+        known = self._objects.get(name)
+        if known is None or known[0] > version:
+            return False
+        del self._objects[name]
+        return True
+
+    def replace(self, bodies: Iterable[Json], version: int) -> set[str]:
+        """Takes a complete list of that resourceVersion; the names of what changed. Newer news is kept."""
+        changed = set()
+        listed = set()
+        for body in bodies:
+            name, _ = _identity(body)
+            listed.add(name)
+            if self.put(body):
+                changed.add(name)
+        for name, (known, _) in list(self._objects.items()):
+            if name not in listed and known <= version:
+                del self._objects[name]
+                changed.add(name)
+        self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
+        return changed
+
+
+def _identity(body: Json) -> tuple[str, int]:
+    metadata = body["metadata"]
+    return metadata["name"], int(metadata.get("resourceVersion") or 0)
+
+
+def _as_it_is(body: Json) -> Json:
+    return body
+
+
+class Store:
+    """The three caches behind one lock; every change says which VirtualIPs it is news for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._virtual_ips: Cache[Json] = Cache(_as_it_is)
+        self._members: Cache[Json] = Cache(_as_it_is)
+        self._nodes: Cache[Node] = Cache(node_from_json)
+
+    def saw_virtual_ip(self, body: Json, deleted: bool = False) -> set[str]:
+        """A VirtualIP from a watch or an answer."""
+        with self._lock:
+            changed = self._virtual_ips.remove(body) if deleted else self._virtual_ips.put(body)
+        return {body["metadata"]["name"]} if changed else set()
+
+    def saw_member(self, body: Json, deleted: bool = False) -> set[str]:
+        """A VirtualIPMember from a watch or an answer."""
+        with self._lock:
+            changed = self._members.remove(body) if deleted else self._members.put(body)
+        return {_owner(body)} if changed else set()
+
+    def saw_node(self, body: Json, deleted: bool = False) -> set[str]:
+        """A Node from a watch. Most of its updates are heartbeats and news for nobody."""
+        with self._lock:
+            changed = self._nodes.remove(body) if deleted else self._nodes.put(body)
+            return set(self._virtual_ips.items()) if changed else set()
+
+    def listed(self, virtual_ips: Json, members: Json, nodes: Json) -> None:
+        """Complete lists of all three."""
+        with self._lock:
+            self._virtual_ips.replace(virtual_ips["items"], _list_version(virtual_ips))
+            self._members.replace(members["items"], _list_version(members))
+            self._nodes.replace(nodes["items"], _list_version(nodes))
+
+    def listed_nodes(self, nodes: Json) -> None:
+        """A complete list of Nodes."""
+        with self._lock:
+            self._nodes.replace(nodes["items"], _list_version(nodes))
+
+    def virtual_ip(self, name: str) -> Json | None:
+        """A VirtualIP, or None."""
+        with self._lock:
+            return self._virtual_ips.get(name)
+
+    def virtual_ips(self) -> dict[str, Json]:
+        """All VirtualIPs by name."""
+        with self._lock:
+            return self._virtual_ips.items()
+
+    def members_of(self, virtual_ip: str) -> dict[str, Json]:
+        """The Members of a VirtualIP by their own names."""
+        with self._lock:
+            return {name: body for name, body in self._members.items().items() if _owner(body) == virtual_ip}
+
+    def nodes(self) -> list[Node]:
+        """All Nodes."""
+        with self._lock:
+            return list(self._nodes.items().values())
+
+
+def _owner(body: Json) -> str:
+    return str(body["spec"].get("virtualIP") or (body["metadata"].get("labels") or {}).get(VIRTUAL_IP_LABEL, ""))
+
+
+def _list_version(body: Json) -> int:
+    return int((body.get("metadata") or {}).get("resourceVersion") or 0)

@@ -1,0 +1,100 @@
+"""The threads that give VirtualIPs their turns, and the clock that makes time a reason for one."""
+
+import logging
+import threading
+
+from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
+from virtualip_operator.health import Health
+from virtualip_operator.metrics import Metrics
+from virtualip_operator.reconciler import Reconciler
+from virtualip_operator.store import Store
+from virtualip_operator.work_queue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+WORKERS = 4
+RESYNC = 300.0
+"""Seconds between complete lists, which find what watches missed."""
+_LIST_RETRY = 2.0
+"""Seconds."""
+_TURN = 5.0
+"""Seconds after which a worker that has nothing to do says that it lives."""
+
+
+class Workers:
+    """Nothing is planned before a first complete list of everything has succeeded."""
+
+    def __init__(
+        self, api: Api, store: Store, queue: WorkQueue, reconciler: Reconciler, metrics: Metrics, health: Health
+    ) -> None:
+        self._api = api
+        self._store = store
+        self._queue = queue
+        self._reconciler = reconciler
+        self._metrics = metrics
+        self._health = health
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Starts the threads; they end with the process, or after `stop`."""
+        threading.Thread(target=self._resync_for_ever, name="resync", daemon=True).start()
+
+    def stop(self) -> None:
+        """Lets them end after their turns."""
+        self._stopping.set()
+        self._queue.close()
+
+    def tick(self, now: float) -> None:
+        """To be called each second: a Lease that runs out makes no event. `now`: monotonic seconds."""
+        for name in self._store.virtual_ips():
+            if self._reconciler.is_due(name, now):
+                self._queue.add(name)
+
+    def _resync_for_ever(self) -> None:
+        started = False
+        failures = 0
+        while not self._stopping.is_set():
+            self._health.beat("resync", within=RESYNC + 120.0)
+            try:
+                self._list()
+            except Exception as error:
+                failures += 1
+                if failures == 1 or not isinstance(error, ApiError):
+                    log.warning("Not everything can be listed, retrying: %s", error)
+                self._stopping.wait(_LIST_RETRY)
+                continue
+            if failures:
+                log.info("Everything is listed again")
+            failures = 0
+            if not started:
+                for number in range(WORKERS):
+                    threading.Thread(target=self._work, args=(f"worker-{number}",), daemon=True).start()
+                started = True
+            self._stopping.wait(RESYNC)
+
+    def _list(self) -> None:
+        self._store.listed(self._api.get(VIRTUAL_IPS), self._api.get(MEMBERS), self._api.get(NODES))
+        for name in self._store.virtual_ips():
+            self._queue.add(name)
+
+    def _work(self, name: str) -> None:
+        while not self._stopping.is_set():
+            self._health.beat(name, within=120.0)
+            virtual_ip = self._queue.take(_TURN)
+            if virtual_ip is not None:
+                self._take_turn(virtual_ip)
+
+    def _take_turn(self, virtual_ip: str) -> None:
+        try:
+            again = self._reconciler.turn(virtual_ip)
+        except Exception as error:
+            self._metrics.failed()
+            delay = self._queue.failed(virtual_ip)
+            # What is not the API server's fault is ours, and worth its traceback.
+            log.warning(
+                "%s: failed, again in %.1f s: %s", virtual_ip, delay, error, exc_info=not isinstance(error, ApiError)
+            )
+            return
+        self._queue.done(virtual_ip)
+        if again is not None:
+            self._queue.add(virtual_ip, again)
