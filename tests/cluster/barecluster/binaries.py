@@ -13,13 +13,13 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from barecluster.errors import ClusterError
 from barecluster.layout import REPOSITORY, cache
 from barecluster.lock import locked
 from barecluster.progress import say
-from barecluster.shell import run
 
 PROGRAMS = (
     "etcd",
@@ -85,47 +85,51 @@ def _build(directory: Path) -> None:
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix="building-") as scratch:
         made = Path(scratch) / "bin"
         made.mkdir()
-        packages = len(run("go", "list", "-deps", ".", cwd=_SOURCE, environment=_environment(), timeout=900).split())
-        _go_build(packages, f"-ldflags={flags}", "-o", str(made / "kube"), ".")
-        _go_build(1, "-ldflags=-s -w", "-o", str(made / "pause"), "./pause")
+        # go names on stderr what it downloads, and with -v each package that it compiles.
+        packages = len(_go(["list", "-deps", "."], "modules downloaded").split())
+        _go(["build", "-v", f"-ldflags={flags}", "-o", str(made / "kube"), "."], f"of {packages} packages compiled")
+        _go(["build", "-v", "-ldflags=-s -w", "-o", str(made / "pause"), "./pause"], "packages compiled")
         for program in PROGRAMS:
             (made / program).symlink_to("kube")
         made.rename(directory)
     say(f"built in {time.monotonic() - started:.0f} s")
 
 
-def _environment() -> dict[str, str]:
+def _go(arguments: Sequence[str], unit: str) -> str:
+    """Runs go and returns its output; every _TELL_EVERY says how many lines (of this unit) it has put on stderr."""
+    lines: list[str] = []
     # Nothing of the user's own Go settings may change what is built; static, so that images need no libc.
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
-
-
-def _go_build(packages: int, *arguments: str) -> None:
-    """Runs go build -v, which names each package as it compiles it, and tells how far it is."""
+    environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     with subprocess.Popen(
-        ["go", "build", "-v", *arguments],
+        ["go", *arguments],
         cwd=_SOURCE,
-        env=_environment(),
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        lines: list[str] = []
+        assert process.stdout
+        assert process.stderr
         done = threading.Event()
-        teller = threading.Thread(target=_tell, args=(lines, packages, done), daemon=True)
-        teller.start()
+        helpers = [
+            threading.Thread(target=lines.extend, args=[process.stderr], daemon=True),
+            threading.Thread(target=_tell, args=[lines, unit, done], daemon=True),
+        ]
+        for helper in helpers:
+            helper.start()
         try:
-            assert process.stderr
-            lines.extend(line.rstrip() for line in process.stderr)
+            output = process.stdout.read()
         finally:
             done.set()
-            teller.join()
+            for helper in helpers:
+                helper.join()
     if process.returncode:
-        raise ClusterError("go build failed:\n" + "\n".join(lines[-30:]))
+        raise ClusterError(f"go {arguments[0]} failed:\n" + "".join(lines[-30:]))
+    return output
 
 
-def _tell(lines: list[str], packages: int, done: threading.Event) -> None:
+def _tell(lines: Sequence[str], unit: str, done: threading.Event) -> None:
     started = time.monotonic()
     while not done.wait(_TELL_EVERY):
-        downloads = sum(line.startswith("go: downloading") for line in lines)
-        compiled = len(lines) - downloads
-        say(f"  building for {time.monotonic() - started:.0f} s: {compiled} of {packages} packages compiled")
+        say(f"  for {time.monotonic() - started:.0f} s: {len(lines)} {unit}")

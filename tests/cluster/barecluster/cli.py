@@ -11,7 +11,6 @@ from barecluster.cluster import Cluster
 from barecluster.errors import ClusterError
 from barecluster.layout import NODES
 from barecluster.progress import say
-from barecluster.shell import in_namespace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +49,7 @@ def _do(options: argparse.Namespace, cluster: Cluster) -> None:
             os.execv(kubectl, [str(kubectl), f"--kubeconfig={cluster.kubeconfig}", *options.words])
         case "exec":
             command = (
-                in_namespace(cluster.client_namespace, options.words)
+                cluster.client_command(*options.words)
                 if options.machine == "client"
                 else cluster.node(options.machine).command(*options.words)
             )

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -99,12 +101,16 @@ class Cluster:
 
     @property
     def switch_namespace(self) -> str:
-        """The network namespace of the switch: to capture, or to lose packets between the nodes."""
+        """The network namespace of the switch, its ports named like server1-eth0: to capture, or to lose packets."""
         return self._layout.namespace("switch")
+
+    def client_command(self, *words: Word) -> list[str]:
+        """The words of a command that runs these in the client's network namespace, for a Popen of one's own."""
+        return in_namespace(self.client_namespace, words)
 
     def run_in_client(self, *words: Word, timeout: float = 60.0) -> str:
         """Runs a command in the client's network namespace and returns its output; raises ClusterError."""
-        return run(*in_namespace(self.client_namespace, words), timeout=timeout)
+        return run(*self.client_command(*words), timeout=timeout)
 
     def up(self, *, api_only: bool = False, controllers: bool = False) -> None:
         """Brings it up, and returns when it can be used; what is up already stays as it is.
@@ -149,6 +155,21 @@ class Cluster:
         control_plane.start_api_server()
         control_plane.wait_until_ready(self._api())
 
+    def save_store(self, to: Path) -> None:
+        """Copies etcd's data to a directory that is not there yet; the API server is away meanwhile."""
+        with self._store_at_rest() as store:
+            shutil.copytree(store, to)
+
+    def restore_store(self, saved: Path | None) -> None:
+        """Goes back to a copy, or with None to an empty store, as after a disaster; the API server is away meanwhile.
+
+        Kubelets register only when they start: after None the nodes must be power-cycled to be seen again.
+        """
+        with self._store_at_rest() as store:
+            shutil.rmtree(store)
+            if saved is not None:
+                shutil.copytree(saved, store)
+
     def wait_for_nodes(self, *names: str, timeout: float = _NODES_READY_WITHIN) -> None:
         """Waits (seconds) until these nodes, or all, are Ready since they were last booted; raises ClusterError."""
         wanted = {node.name: node.boot_id for node in self.nodes if not names or node.name in names}
@@ -182,7 +203,9 @@ class Cluster:
         for component in ("kube-controller-manager", "kube-scheduler"):
             path = self._layout.pki / f"{component}.conf"
             write_kubeconfig(path, self._layout.pki, component, place.url, self.prefix)
-        self._record_path.write_text(json.dumps(asdict(record)))
+        scratch = self._record_path.with_suffix(".new")
+        scratch.write_text(json.dumps(asdict(record)))
+        scratch.rename(self._record_path)  # last of all, and whole: from here on up() goes on instead of starting anew
 
     def _start_api_level(self, controllers: bool) -> None:
         control_plane = self._control_plane()
@@ -203,7 +226,7 @@ class Cluster:
         control_plane.start_api_server()
         self._start_forwarder()
         network.plug(self._layout, CLIENT)
-        image.write_pause(self.binaries / "pause", self._layout.state / "pause.tar")
+        image.write_pause(self.binaries / "pause", self._layout.pause)
         _parallel(lambda node: node.power_on(), self.nodes)
         control_plane.wait_until_ready(self._api())
         say("the API server is ready")
@@ -250,11 +273,17 @@ class Cluster:
         if self._layout.state.exists():
             run("rm", "--recursive", "--force", "--one-file-system", self._layout.state)
 
+    @contextmanager
+    def _store_at_rest(self) -> Iterator[Path]:
+        """The directory of etcd's data, while neither etcd nor the API server run."""
+        for name in ("kube-apiserver", "etcd"):
+            self._daemons.stop(name)
+        yield self._layout.etcd
+        self.start_api_servers()
+
     def _control_plane(self) -> ControlPlane:
         record = self._record()
-        return ControlPlane(
-            record.place, Path(record.binaries), self._layout.pki, self._layout.state / "etcd", self._daemons
-        )
+        return ControlPlane(record.place, Path(record.binaries), self._layout.pki, self._layout.etcd, self._daemons)
 
     def _api(self) -> Api:
         return Api(self._record().port, self._layout.pki)

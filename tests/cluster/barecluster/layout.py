@@ -97,6 +97,11 @@ class Layout:
         return self.state / "kubeconfig"
 
     @property
+    def etcd(self) -> Path:
+        """The store's data."""
+        return self.state / "etcd"
+
+    @property
     def logs(self) -> Path:
         """The control plane's; a node's are in its own /var/log."""
         return self.state / "log"
@@ -105,6 +110,11 @@ class Layout:
     def pids(self) -> Path:
         """A file per daemon: its pid and start time."""
         return self.state / "pids"
+
+    @property
+    def pause(self) -> Path:
+        """The archive of the pause image, which every node imports when it boots."""
+        return self.state / "pause.tar"
 
     def node(self, name: str) -> Path:
         """A node's disk and configuration."""

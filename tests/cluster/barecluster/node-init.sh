@@ -2,7 +2,7 @@
 # PID 1 of a node: runs in its network, mount, pid, uts and ipc namespaces. kill -9 of it is a power cut: the kernel
 # then kills everything in the pid namespace, and the mounts go with the last process.
 set -euo pipefail
-name=$1 address=$2 directory=$3 binaries=$4 disk=("${@:5}")
+name=$1 address=$2 directory=$3 binaries=$4 pause=$5 disk=("${@:6}")
 
 hostname "$name"
 mount --make-rprivate /
@@ -42,8 +42,7 @@ until ctr version > /dev/null 2>&1; do sleep 0.1; done
 "$binaries/kubelet" --config="$directory/kubelet.yaml" --kubeconfig="$directory/kubelet.conf" --node-ip="$address" \
   --hostname-override="$name" --v=2 >> /var/log/kubelet.log 2>&1 &
 "$binaries/kube-proxy" --config="$directory/kube-proxy.yaml" >> /var/log/kube-proxy.log 2>&1 &
-[ -n "$(ctr -n k8s.io images list -q name==localhost/pause:1)" ] ||
-  ctr -n k8s.io images import --no-unpack "$directory/../../pause.tar" > /dev/null
+ctr -n k8s.io images import --no-unpack "$pause" > /dev/null
 
 while :; do
   wait -n || true # reaps: orphans of the node end up here

@@ -66,8 +66,17 @@ class Node:
         node_config.write(self._layout, self._host, self._api_url)
         self._boot_id_file.write_text(f"{uuid.uuid4()}\n")
         namespaces = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--propagation", "private"]
-        init: list[Word] = ["bash", _INIT, self.name, self.address, directory, self._binaries, *node_config.DISK]
-        self._daemons.start(_daemon(self.name), ["unshare", *namespaces, *init], namespace=self.netns)
+        arguments: list[Word] = [
+            self.name,
+            self.address,
+            directory,
+            self._binaries,
+            self._layout.pause,
+            *node_config.DISK,
+        ]
+        self._daemons.start(
+            _daemon(self.name), ["unshare", *namespaces, "bash", _INIT, *arguments], namespace=self.netns
+        )
 
     def power_off(self) -> None:
         """Cuts its power: no process gets to say good-bye. Its disk is kept. Nothing happens when it is off."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from barecluster import image
 from barecluster.certificates import write_kubeconfig
 from barecluster.layout import POD_NETWORK, Host, Layout
 
@@ -23,7 +24,7 @@ DISK = (
     "var/log",
 )
 
-_CONTAINERD = """\
+_CONTAINERD = f"""\
 version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -34,7 +35,7 @@ disabled_plugins = [
 [grpc]
   address = "/run/containerd/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "localhost/pause:1"
+  sandbox_image = "{image.PAUSE_TAG}"
   disable_apparmor = true
   # Without CAP_SYS_RESOURCE (a container, some virtual machines) runc cannot lower oom_score_adj and dies of it.
   restrict_oom_score_adj = true

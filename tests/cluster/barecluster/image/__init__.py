@@ -6,6 +6,6 @@ own packages (application). A change of our code makes the last one anew, in les
 
 from barecluster.image.archive import Image, copy_without, image_id
 from barecluster.image.build import TAG, build
-from barecluster.image.pause import write_pause
+from barecluster.image.pause import PAUSE_TAG, write_pause
 
-__all__ = ["TAG", "Image", "build", "copy_without", "image_id", "write_pause"]
+__all__ = ["PAUSE_TAG", "TAG", "Image", "build", "copy_without", "image_id", "write_pause"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from barecluster.image.archive import write_archive
 from barecluster.image.layer import add_file, cached, key_of
 
-TAG = "localhost/pause:1"
+PAUSE_TAG = "localhost/pause:1"
 
 
 def write_pause(program: Path, archive: Path) -> None:
@@ -15,4 +15,4 @@ def write_pause(program: Path, archive: Path) -> None:
     layer = cached(
         "pause", key_of(hashlib.sha256(content).hexdigest()), lambda tar: add_file(tar, "pause", content, 0o755)
     )
-    write_archive(archive, TAG, [layer], {"Entrypoint": ["/pause"]})
+    write_archive(archive, PAUSE_TAG, [layer], {"Entrypoint": ["/pause"]})
