@@ -20,12 +20,12 @@ _DOCUMENTATION = ("bug", "doc", "info", "lintian", "locale", "man")
 _UNUSED_MODULES = ("ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "turtledemo")
 _COMPILE = ("/usr/bin/python3", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash")
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONHASHSEED": "0"}  # the same bytes each time
-_PASSWD = """\
+PASSWD = """\
 root:x:0:0:root:/root:/bin/sh
 virtualip:x:64112:64112:virtualip:/:/bin/false
 nobody:x:65534:65534:nobody:/:/bin/false
 """
-_GROUP = """\
+GROUP = """\
 root:x:0:
 virtualip:x:64112:
 nogroup:x:65534:
@@ -44,7 +44,7 @@ def base_root() -> Path:
     """
     packages = read_list("packages.txt")
     versions = _versions(packages)
-    root = cache() / "layers" / f"base-{key_of(versions, _PASSWD, _GROUP)}.root"
+    root = cache() / "layers" / f"base-{key_of(versions, PASSWD, GROUP)}.root"
     if root.is_dir():
         return root
     with locked(root.with_suffix(".lock"), "unpacking Debian packages"):
@@ -87,8 +87,8 @@ def _make(scratch: Path, packages: list[str]) -> None:
             path.symlink_to("busybox")
     for name in ("dev", "mnt", "proc", "run", "sys", "tmp", "etc", "usr/local/bin"):
         (root / name).mkdir(exist_ok=True, parents=True)
-    (root / "etc/passwd").write_text(_PASSWD)
-    (root / "etc/group").write_text(_GROUP)
+    (root / "etc/passwd").write_text(PASSWD)
+    (root / "etc/group").write_text(GROUP)
     run("chroot", root, *_COMPILE, "/usr/lib/python3.11", environment=_ENVIRONMENT)
 
 
