@@ -51,9 +51,9 @@ def test_bytes_go_both_ways_and_one_direction_may_end_first(near: int, far: sock
 
 def test_when_nobody_listens_there_the_connection_ends_at_once(near: int, far: socket.socket) -> None:
     far.close()
-    with socket.create_connection(("127.0.0.1", near), timeout=10) as here:
-        with contextlib.suppress(ConnectionResetError):
-            assert here.recv(1) == b""
+    here = socket.create_connection(("127.0.0.1", near), timeout=10)
+    with here, contextlib.suppress(ConnectionResetError):
+        assert here.recv(1) == b""
 
 
 def _send(connection: socket.socket, content: bytes) -> None:
