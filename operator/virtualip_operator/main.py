@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ def run(options: Options) -> None:
 
 
 async def _watch(api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health) -> None:
+    # kopf asks for the user's name, and the uid that a cluster gives a container may have none
+    os.environ.setdefault("LOGNAME", "virtualip-operator")
     ticking = asyncio.create_task(_tick(workers, health), name="tick")
     stopping = asyncio.Event()
     while not stopping.is_set():
