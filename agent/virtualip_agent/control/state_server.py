@@ -4,10 +4,11 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from virtualip_agent.control.directories import share_file
+from virtualip_agent.control.directories import bind_shared
 from virtualip_agent.state_stream import encode_line
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class StateServer:
         self._agent: dict[str, Any] = {}
         self._vips: dict[str, dict[str, Any]] = {}
         self._server: asyncio.Server | None = None
+        self._inode = 0
 
     async def start(self) -> None:
         """Listens, in the place of whatever socket an agent before us left."""
@@ -60,9 +62,9 @@ class StateServer:
         temporary.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            listener.bind(str(temporary))
-            share_file(temporary)
+            bind_shared(listener, temporary)
             listener.listen(16)
+            self._inode = temporary.stat().st_ino
             temporary.rename(self._path)
         except BaseException:
             listener.close()
@@ -100,7 +102,10 @@ class StateServer:
         if self._server is None:
             return
         self._server.close()
-        self._path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            # an agent that stood by may have put its own there by now
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
         clients = tuple(self.clients)
         for client in clients:
             if client.transport is not None:

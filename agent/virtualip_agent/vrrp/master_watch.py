@@ -7,6 +7,7 @@ the priority of now, so an edit or a tracker can change at any time without leav
 from typing import Final, NamedTuple
 
 from virtualip_agent.vrrp.packet import Advertisement
+from virtualip_agent.vrrp.priority import OWNER
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, master_down_interval, skew_time
 
@@ -28,14 +29,14 @@ class MasterWatch:
 
     def __init__(self, settings: Settings) -> None:
         self.master = b""
-        """Source address of the MASTER that was heard last (or our own)."""
+        """Source address of the MASTER that is heard, or our own."""
         self.adopted = False
         """Addresses of an earlier process of ours are still there: did somebody take over while we were away?"""
         self._listening_since: int | None = None
         self._heard_at = 0
         """The last time a MASTER that we wait for was heard, or the start of waiting."""
         self._seen_at: int | None = None
-        """The last time any MASTER was heard, one that we may preempt too."""
+        """The last time `master` was heard, also one that we may preempt."""
         self._master_priority = 0
         self._learned_interval = settings.advert_interval
         self._resigned_at: int | None = None
@@ -43,13 +44,14 @@ class MasterWatch:
 
     # ---- moments
 
-    def startup(self, now: int) -> bool:
+    def startup(self, settings: Settings, now: int) -> bool:
         """RFC 9568, section 6.4.1. True where nothing was listened to before."""
         if self._listening_since is not None:
             return False
         self._listening_since = now
         self._seen_at = None
         self.master = b""
+        self._learned_interval = settings.advert_interval
         return True
 
     def deafen(self) -> None:
@@ -62,15 +64,45 @@ class MasterWatch:
         self._heard_at = now
         self._resigned_at = self._lower_since = None
 
-    def note(self, priority: int, source: bytes, now: int) -> None:
-        """Remembers who was heard; the deadline does not change by it."""
-        self._seen_at = now
-        self._master_priority = priority
+    def take_over(self, source: bytes, settings: Settings) -> None:
+        """We are the MASTER."""
         self.master = source
+        self.adopted = False
+        self._seen_at = self._resigned_at = self._lower_since = None
+        self._learned_interval = settings.advert_interval
 
-    def use_interval(self, interval: int) -> None:
-        """Waits by this interval: v3 learns the MASTER's, v2 and a MASTER have the one of the settings."""
-        self._learned_interval = interval
+    def let_go(self) -> None:
+        """We are MASTER no more; who is, is not known before it is heard."""
+        if self._seen_at is None:
+            self.master = b""
+
+    def note(self, advertisement: Advertisement, source: bytes, now: int) -> bool:
+        """Remembers who is MASTER. Where two are heard (a partition, a stranger) only the one that will win counts:
+        neither our timer nor what we tell is to flip with each advertisement. False: this was the other one."""
+        if (
+            self._seen_at is not None
+            and self._resigned_at is None
+            and source != self.master
+            and now - self._seen_at <= 3 * self._learned_interval
+            and (advertisement.priority, source) < (self._master_priority, self.master)
+        ):
+            return False
+        self._seen_at = now
+        self._resigned_at = None
+        self._master_priority = advertisement.priority
+        self.master = source
+        return True
+
+    def learn(self, advertisement: Advertisement) -> None:
+        """RFC 9568, section 6.4.2: the MASTER's interval is the one to wait by. With v2 only a member's can differ from
+        ours (acceptance.py): then an edit has reached half of the nodes, and the same holds."""
+        self._learned_interval = advertisement.interval
+
+    def settings_changed(self, own_priority: int, settings: Settings, now: int) -> None:
+        """An edit. While a MASTER is heard its interval stays: ours will be its own when the edit has reached it."""
+        if self._seen_at is None:
+            self._learned_interval = settings.advert_interval
+        self.compare(own_priority, settings, now)
 
     def heard(
         self, advertisement: Advertisement, source: bytes, own_priority: int, settings: Settings, now: int
@@ -83,25 +115,28 @@ class MasterWatch:
             if self._resigned_at is None and self.master in (b"", source):
                 self._resigned_at = now
             return ""
-        self.note(priority, source, now)
-        self._resigned_at = None
-        if settings.preempt and priority < own_priority:
+        foremost = self.note(advertisement, source, now)
+        if priority < own_priority and _preempts(own_priority, settings):
             # RFC 9568, section 6.4.2: discard; the timer is never extended. Fast preemption shortens it.
-            if self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
+            if foremost and self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
                 self._lower_since = now
             return ""
         self._lower_since = None
         self._heard_at = now
-        if settings.version == 3:
-            self.use_interval(advertisement.interval)
+        if foremost:
+            self.learn(advertisement)
+        if priority < own_priority:
+            return "MayNotPreempt"
         return "LowerPriority" if priority > own_priority else "EqualPriority"
 
     def compare(self, own_priority: int, settings: Settings, now: int) -> None:
-        """Our priority changed: is the MASTER that was heard last still one to wait for?"""
+        """Priority or settings changed: is the MASTER that was heard last still one to wait for?"""
         if self._seen_at is None or self._resigned_at is not None:
             return
-        if settings.preempt and self._master_priority < own_priority:
-            if self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
+        if self._master_priority < own_priority and _preempts(own_priority, settings):
+            if not self._may_preempt_fast(own_priority, settings, now):
+                self._lower_since = None
+            elif self._lower_since is None:
                 self._lower_since = now
         else:
             self._lower_since = None
@@ -110,10 +145,7 @@ class MasterWatch:
     def _may_preempt_fast(self, own_priority: int, settings: Settings, now: int) -> bool:
         long_enough = master_down_interval(settings.version, own_priority, settings.advert_interval)
         return (
-            settings.preempt
-            and settings.fast_preempt
-            and self._listening_since is not None
-            and now - self._listening_since >= long_enough
+            settings.fast_preempt and self._listening_since is not None and now - self._listening_since >= long_enough
         )
 
     # ---- what follows from them
@@ -146,3 +178,8 @@ class MasterWatch:
             since = self._seen_at if self._lower_since is None else self._lower_since
             return TakeOver("HigherPriority", now - since, contested=False)
         return TakeOver("MasterDown", now - self._seen_at)
+
+
+def _preempts(own_priority: int, settings: Settings) -> bool:
+    """RFC 9568, section 6.1: the address owner preempts whatever Preempt_Mode says."""
+    return settings.preempt or own_priority == OWNER

@@ -1,0 +1,222 @@
+"""The agent dies, hangs, or is stopped; the VIP is removed; a second agent comes."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from article import VIP, fast, manifest
+from client import ArpObserver, Prober
+from machine import Machine
+from segment import Host, Segment
+
+Servers = tuple[Machine, Machine]
+L = 3
+"""Seconds, at 100 ms advertisements."""
+
+
+def master_and_backup(servers: Servers, text: str) -> None:
+    for server in servers:
+        server.manifest("web.yaml", text)
+        server.start_engine()
+    servers[0].wait_state("web", "MASTER")
+    servers[1].wait("web", lambda entry: entry["reason"] == "LowerPriority")
+
+
+def test_kill_minus_9_of_everything_the_kernel_drops_the_vip_by_l_plus_1500_ms(servers: Servers, client: Host) -> None:
+    one, two = servers
+    master_and_backup(servers, fast())
+    with Prober(client, VIP) as prober:
+        prober.wait_for_answer()
+        killed = time.monotonic()
+        one.power_off()
+        gone = one.host.wait_for_address(VIP, present=False) - killed
+        assert two.wait_state("web", "MASTER")["reason"] == "MasterDown"
+        assert two.host.has(VIP)
+        # as long as the dead node's kernel would answer ARP, the new MASTER must be the last to be heard
+        time.sleep(2)
+        last = prober.stop().answers[-1]
+    assert gone < L + 1.5, gone
+    # the client's own entry is the new MASTER's, and the address answered to the end
+    neighbour = client.ip("neigh", "show", VIP)[0]
+    assert neighbour["lladdr"] == two.host.mac
+    assert time.monotonic() - last < 0.5
+
+
+def test_who_asks_anew_while_the_dead_node_still_answers_is_not_left_with_it(servers: Servers, client: Host) -> None:
+    one, two = servers
+    master_and_backup(servers, fast())
+    one.power_off()
+    two.wait_state("web", "MASTER")
+    # the dead node's kernel has the address still: a client that asks now may learn either
+    with ArpObserver(client, VIP) as observer:
+        answered = observer.ask()
+    assert one.host.mac in answered, "the dead node's kernel does not answer: this test would prove nothing"
+    client.run(["ip", "neigh", "replace", VIP, "lladdr", one.host.mac, "dev", "eth0", "nud", "reachable"])
+    one.host.wait_for_address(VIP, present=False)
+    expired = time.monotonic()
+    with Prober(client, VIP) as prober:
+        back = prober.wait_for_answer() - expired
+    # GARP is repeated every 250 ms until L + 2 s
+    assert back < 0.5
+    assert client.ip("neigh", "show", VIP)[0]["lladdr"] == two.host.mac
+
+
+def test_vrrp_alone_killed_is_back_and_adopts_what_is_there_without_a_move(servers: Servers, client: Host) -> None:
+    one, two = servers
+    master_and_backup(servers, manifest())
+    with Prober(client, VIP) as prober:
+        began = prober.wait_for_answer()
+        os.kill(one.pid_of("vrrp"), signal.SIGKILL)
+        assert one.wait("web", lambda entry: entry["reason"] == "Adopted" and entry["state"] == "MASTER")
+    two_entry = two.entry("web")
+    assert two_entry is not None
+    assert two_entry["state"] == "BACKUP"
+    assert prober.result.longest_gap(since=began).ms < 50
+
+
+def test_vrrp_that_comes_back_too_late_gives_up_what_it_adopted(servers: Servers) -> None:
+    one, two = servers
+    master_and_backup(servers, fast(preempt=False))
+    vrrp = one.pid_of("vrrp")
+    os.kill(vrrp, signal.SIGSTOP)
+    two.wait_state("web", "MASTER")
+    os.kill(vrrp, signal.SIGKILL)
+    # at 100 ms the other took over long ago, and nopreempt lets it keep what it has
+    one.wait("web", lambda entry: entry["state"] == "BACKUP" and entry["reason"] not in ("Stopped", "Adopted"))
+    one.host.wait_for_address(VIP, present=False)
+    assert two.host.has(VIP)
+    assert two.wait_state("web", "MASTER")
+
+
+def test_sigstop_the_backup_takes_over_and_sigcont_yields_without_a_flip_back(servers: Servers, lan: Segment) -> None:
+    one, two = servers
+    master_and_backup(servers, fast(preempt=False))
+    vrrp = one.pid_of("vrrp")
+    with lan.capture(expression="proto 112") as capture:
+        stopped = time.monotonic()
+        os.kill(vrrp, signal.SIGSTOP)
+        two.wait_state("web", "MASTER")
+        gone = one.host.wait_for_address(VIP, present=False) - stopped
+        assert gone < L + 1.5, gone
+        before = len(capture.matching("192.168.122.101 >"))
+        os.kill(vrrp, signal.SIGCONT)
+        one.wait("web", lambda entry: entry["state"] == "BACKUP" and entry["reason"] == "HigherPriorityHeard")
+        assert not one.host.has(VIP)
+        assert len(capture.matching("192.168.122.101 >")) == before, "it spoke before it had read what it missed"
+    assert two.host.has(VIP)
+
+
+def test_sigstop_of_a_lone_master_goes_on_and_has_its_address_again(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    vrrp = one.pid_of("vrrp")
+    os.kill(vrrp, signal.SIGSTOP)
+    one.host.wait_for_address(VIP, present=False)
+    os.kill(vrrp, signal.SIGCONT)
+    one.host.wait_for_address(VIP)
+    assert one.wait_state("web", "MASTER")
+
+
+def test_a_planned_stop_leaves_no_gap_that_a_client_sees(servers: Servers, client: Host) -> None:
+    one, two = servers
+    master_and_backup(servers, manifest())
+    with Prober(client, VIP) as prober:
+        began = prober.wait_for_answer()
+        one.stop_engine()
+        assert two.wait_state("web", "MASTER")["reason"] == "MasterResigned"
+        assert not one.host.has(VIP)
+    assert prober.result.longest_gap(since=began).ms <= max(10, prober.result.noise_ms * 1.5)
+
+
+def test_a_vip_removed_by_hand_is_back_within_100_ms_and_told_to_the_neighbours(servers: Servers, lan: Segment) -> None:
+    one, _ = servers
+    master_and_backup(servers, fast())
+    with lan.capture(expression="arp") as capture:
+        removed = time.monotonic()
+        one.host.run(f"ip addr del {VIP}/24 dev eth0")
+        back = one.host.wait_for_address(VIP) - removed
+        capture.wait_for(f"who-has {VIP} ")
+    assert back < 0.1, back
+    assert one.wait_state("web", "MASTER")
+
+
+def test_a_second_engine_on_the_node_stands_by_and_deletes_nothing(servers: Servers, client: Host) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    first = one.start_engine()
+    one.wait_state("web", "MASTER")
+    with one.host.popen(["ip", "-4", "monitor", "address"]) as monitor:
+        one.start_engine()
+        deadline = time.monotonic() + 10
+        while "standing by" not in one.log():
+            assert time.monotonic() < deadline, one.log()
+            time.sleep(0.05)
+        assert one.wait_state("web", "MASTER")
+        with Prober(client, VIP) as prober:
+            began = prober.wait_for_answer()
+            one.stop_engine(first)  # now the second is the agent, and adopts what the first left
+            one.wait("web", lambda entry: entry["state"] == "MASTER" and entry["reason"] == "Adopted")
+        monitor.terminate()
+        assert monitor.stdout is not None
+        seen = monitor.stdout.read()
+    assert "Deleted" not in seen
+    assert prober.result.longest_gap(since=began).ms < 50
+
+
+def test_an_address_of_somebody_else_is_fault_and_is_never_touched(servers: Servers) -> None:
+    one, two = servers
+    one.host.run(f"ip addr add {VIP}/32 dev lo")
+    for server in servers:
+        server.manifest("web.yaml", fast())
+        server.start_engine()
+    entry = one.wait_state("web", "FAULT")
+    assert entry["reason"] == "AddressInUse"
+    assert "192.168.122.200/32 is on lo already and is not ours" in entry["message"]
+    two.wait_state("web", "MASTER")
+    assert one.host.has(VIP, "lo")
+
+    one.host.run(f"ip addr del {VIP}/32 dev lo")
+    one.wait_state("web", "MASTER")
+
+
+def test_a_bad_manifest_beside_good_ones_is_named_and_the_good_ones_run(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("good.yaml", fast())
+    one.manifest("bad.yaml", fast("bad", vrid=300))
+    one.manifest("torn.yaml", "kind: VirtualIP\n  spec: [")
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    assert "spec.vrid: 300 is not within 1..255" in one.log()
+    assert "torn.yaml" in one.log()
+
+
+def test_an_edited_manifest_is_applied_in_place_and_a_bad_edit_keeps_what_runs(servers: Servers, lan: Segment) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    with one.host.popen(["ip", "-4", "monitor", "address"]) as monitor, lan.capture(expression="proto 112") as capture:
+        one.manifest("web.yaml", fast(nodePriorities=[{"nodeName": "server1", "priority": 200}]))
+        one.wait("web", lambda entry: entry["priority"] == 200 and entry["state"] == "MASTER")
+        capture.wait_for("prio 200")
+        one.manifest("web.yaml", fast(nodePriorities=[{"nodeName": "server1", "priority": 300}]))
+        deadline = time.monotonic() + 5
+        while "priority: 300" not in one.log():
+            assert time.monotonic() < deadline, one.log()
+            time.sleep(0.02)
+        capture.wait_for("prio 200", count=20)
+        monitor.terminate()
+        assert monitor.stdout is not None
+        assert "Deleted" not in monitor.stdout.read()
+        assert not capture.matching("prio 0,")
+
+
+def test_a_removed_manifest_withdraws_its_vip(servers: Servers) -> None:
+    one, two = servers
+    master_and_backup(servers, fast())
+    Path(one.directory / "manifests" / "web.yaml").unlink()
+    one.host.wait_for_address(VIP, present=False)
+    assert two.wait_state("web", "MASTER")["reason"] == "MasterResigned"
