@@ -1,0 +1,223 @@
+"""Specs, good and bad, that the API server (by the CRD) and virtualip_api (in the dataclasses) must judge alike."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
+
+Spec = dict[str, Any]
+
+PROCESS = {"name": "apache", "process": {"name": "httpd"}}
+FILE = {"name": "app", "file": {"path": "/var/run/my_app/vrrp_track_file"}}
+AUTHENTICATION = {"type": "PASS", "secretKeyRef": {"name": "web-vrrp", "key": "password"}}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec; `field` is what the message must name where it is bad."""
+
+    name: str
+    spec: Spec
+    field: str = ""
+    resource_name: str = "web"
+
+    def resource(self) -> dict[str, Any]:
+        """The whole VirtualIP."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": VIRTUAL_IP_KIND,
+            "metadata": {"name": self.resource_name},
+            "spec": copy.deepcopy(self.spec),
+        }
+
+
+def spec(**fields: Any) -> Spec:
+    """A minimal spec with these fields."""
+    return {"addresses": ["192.168.122.200/24"], "vrid": 51} | fields
+
+
+def tracker(**fields: Any) -> Spec:
+    """A minimal spec with one tracker, by default of a process."""
+    kinds = {} if fields.keys() & {"process", "file"} else {"process": {"name": "httpd"}}
+    return spec(trackers=[{"name": "apache", **kinds, **fields}])
+
+
+def process(**fields: Any) -> Spec:
+    """A minimal spec with a process tracker."""
+    return tracker(process={"name": "httpd", **fields})
+
+
+def priorities(*entries: dict[str, Any]) -> Spec:
+    """A minimal spec with nodePriorities."""
+    return spec(nodePriorities=list(entries))
+
+
+def selector(**fields: Any) -> Spec:
+    """A minimal spec with one of matchExpressions."""
+    return spec(nodeSelector={"matchExpressions": [{"key": "edge", **fields}]})
+
+
+def _without(name: str) -> Spec:
+    return {key: value for key, value in spec().items() if key != name}
+
+
+GOOD = [
+    Case("minimal", spec()),
+    Case("name-of-63-characters", spec(), resource_name="v" * 63),
+    Case(
+        "the-article",
+        spec(
+            version=2,
+            interface="eth0",
+            priority=244,
+            nodePriorities=[{"nodeName": "server2", "priority": 240}],
+            advertInterval="1s",
+            authentication=AUTHENTICATION,
+            trackers=[PROCESS | {"weight": 10}, FILE | {"weight": 1}],
+        ),
+    ),
+    Case("several-addresses", spec(addresses=["192.0.2.1/32", "192.0.2.2/32", "198.51.100.9/24"])),
+    Case("link-local", spec(addresses=["169.254.1.1/32"])),
+    Case("point-to-point", spec(addresses=["192.0.2.0/31", "192.0.2.1/31"])),
+    Case("host-that-looks-like-a-broadcast", spec(addresses=["10.0.0.255/23"])),
+    Case("host-that-looks-like-a-network", spec(addresses=["10.0.1.0/23"])),
+    Case("v3-in-10ms", spec(advertInterval="10ms")),
+    Case("v3-in-40.95s", spec(advertInterval="40.95s")),
+    Case("v2-in-255s", spec(version=2, advertInterval="255s")),
+    Case("v2-in-minutes", spec(version=2, advertInterval="1m30s")),
+    Case("v2-in-milliseconds", spec(version=2, advertInterval="2000ms")),
+    Case("owner", priorities({"nodeName": "server1", "priority": 255})),
+    Case("priority-by-selector", priorities({"nodeSelector": {"matchLabels": {"a": "b"}}, "priority": 1})),
+    Case("selector-in", selector(operator="In", values=["true", "yes"])),
+    Case("selector-exists", selector(operator="Exists")),
+    Case("weight-254", tracker(weight=254)),
+    Case("weight-minus-254", tracker(weight=-254, reverse=True)),
+    Case(
+        "process-with-everything",
+        process(
+            fullCommand=True,
+            arguments=["-k", "start"],
+            argumentsMatch="Initial",
+            quorum=2,
+            quorumMax=2,
+            delay="1s",
+            terminateDelay="1h",
+        ),
+    ),
+    Case("file-that-must-be-there", tracker(file={"path": "/a/b..c", "onMissing": "Fail"})),
+    Case("both-kinds-of-trackers", spec(trackers=[PROCESS, FILE])),
+]
+
+BAD = [
+    Case("name-with-a-dot", spec(), "metadata.name", resource_name="a.b"),
+    Case("name-of-64-characters", spec(), "metadata.name", resource_name="v" * 64),
+    Case("unknown-field", spec(prority=1), "spec.prority"),
+    Case("unknown-field-in-a-tracker", tracker(wieght=1), "spec.trackers[0].wieght"),
+    Case("no-addresses", _without("addresses"), "spec.addresses"),
+    Case("empty-addresses", spec(addresses=[]), "spec.addresses"),
+    Case("65-addresses", spec(addresses=[f"192.0.2.{n}/32" for n in range(1, 66)]), "spec.addresses"),
+    Case("address-without-a-prefix", spec(addresses=["192.0.2.1"]), "spec.addresses[0]"),
+    Case("address-with-a-netmask", spec(addresses=["192.0.2.1/255.255.255.0"]), "spec.addresses[0]"),
+    Case("prefix-of-33", spec(addresses=["192.0.2.1/33"]), "spec.addresses[0]"),
+    Case("no-address", spec(addresses=["gateway/32"]), "spec.addresses[0]"),
+    Case("ipv6", spec(addresses=["192.0.2.1/32", "2001:db8::1/64"]), "spec.addresses[1]"),
+    Case("multicast", spec(addresses=["224.0.0.18/32"]), "spec.addresses[0]"),
+    Case("loopback", spec(addresses=["127.0.0.1/8"]), "spec.addresses[0]"),
+    Case("unspecified", spec(addresses=["0.0.0.0/32"]), "spec.addresses[0]"),
+    Case("this-network", spec(addresses=["0.1.2.3/32"]), "spec.addresses[0]"),
+    Case("limited-broadcast", spec(addresses=["255.255.255.255/32"]), "spec.addresses[0]"),
+    Case("network", spec(addresses=["192.0.2.0/24"]), "spec.addresses[0]"),
+    Case("broadcast", spec(addresses=["192.0.3.255/23"]), "spec.addresses[0]"),
+    Case("address-twice", spec(addresses=["192.0.2.1/32", "192.0.2.1/24"]), "spec.addresses"),
+    Case("no-vrid", _without("vrid"), "spec.vrid"),
+    Case("vrid-0", spec(vrid=0), "spec.vrid"),
+    Case("vrid-256", spec(vrid=256), "spec.vrid"),
+    Case("vrid-in-words", spec(vrid="51"), "spec.vrid"),
+    Case("version-1", spec(version=1), "spec.version"),
+    Case("version-4", spec(version=4), "spec.version"),
+    Case("interface-of-16-characters", spec(interface="a" * 16), "spec.interface"),
+    Case("interface-with-a-slash", spec(interface="a/b"), "spec.interface"),
+    Case("interface-with-a-space", spec(interface="a b"), "spec.interface"),
+    Case("interface-dot-dot", spec(interface=".."), "spec.interface"),
+    Case("priority-0", spec(priority=0), "spec.priority"),
+    Case("priority-255", spec(priority=255), "spec.priority"),
+    Case("selector-without-an-operator", selector(), "spec.nodeSelector.matchExpressions[0].operator"),
+    Case("selector-of-no-operator", selector(operator="in"), "spec.nodeSelector.matchExpressions[0].operator"),
+    Case("selector-in-nothing", selector(operator="In"), "spec.nodeSelector.matchExpressions[0].values"),
+    Case(
+        "selector-exists-in",
+        selector(operator="Exists", values=["x"]),
+        "spec.nodeSelector.matchExpressions[0].values",
+    ),
+    Case("priority-for-nobody", priorities({"priority": 10}), "spec.nodePriorities[0]"),
+    Case(
+        "priority-for-both", priorities({"priority": 10, "nodeName": "a", "nodeSelector": {}}), "spec.nodePriorities[0]"
+    ),
+    Case("node-priority-256", priorities({"priority": 256, "nodeName": "a"}), "spec.nodePriorities[0].priority"),
+    Case("no-node-priority", priorities({"nodeName": "a"}), "spec.nodePriorities[0].priority"),
+    Case("owners-by-selector", priorities({"priority": 255, "nodeSelector": {}}), "spec.nodePriorities[0].priority"),
+    Case(
+        "two-owners",
+        priorities({"priority": 255, "nodeName": "a"}, {"priority": 255, "nodeName": "b"}),
+        "spec.nodePriorities",
+    ),
+    Case("no-duration", spec(advertInterval="1"), "spec.advertInterval"),
+    Case("negative-duration", spec(advertInterval="-1s"), "spec.advertInterval"),
+    Case("v3-in-9ms", spec(advertInterval="9ms"), "spec.advertInterval"),
+    Case("v3-in-15ms", spec(advertInterval="15ms"), "spec.advertInterval"),
+    Case("v3-in-10.5ms", spec(advertInterval="10.5ms"), "spec.advertInterval"),
+    Case("v3-in-41s", spec(advertInterval="41s"), "spec.advertInterval"),
+    Case("v2-in-100ms", spec(version=2, advertInterval="100ms"), "spec.advertInterval"),
+    Case("v2-in-1.5s", spec(version=2, advertInterval="1.5s"), "spec.advertInterval"),
+    Case("v2-in-256s", spec(version=2, advertInterval="256s"), "spec.advertInterval"),
+    Case("v3-with-a-password", spec(authentication=AUTHENTICATION), "spec.authentication"),
+    Case(
+        "password-without-a-type",
+        spec(version=2, authentication={"secretKeyRef": {"name": "a", "key": "b"}}),
+        "spec.authentication.type",
+    ),
+    Case(
+        "password-of-another-type",
+        spec(version=2, authentication=AUTHENTICATION | {"type": "AH"}),
+        "spec.authentication.type",
+    ),
+    Case("password-without-a-secret", spec(version=2, authentication={"type": "PASS"}), "spec.authentication"),
+    Case(
+        "secret-without-a-key",
+        spec(version=2, authentication={"type": "PASS", "secretKeyRef": {"name": "a"}}),
+        "spec.authentication.secretKeyRef.key",
+    ),
+    Case("tracker-without-a-name", spec(trackers=[{"process": {"name": "a"}}]), "spec.trackers[0].name"),
+    Case("tracker-without-a-kind", spec(trackers=[{"name": "a"}]), "spec.trackers[0]"),
+    Case("tracker-of-two-kinds", spec(trackers=[PROCESS | FILE]), "spec.trackers[0]"),
+    Case("two-trackers-of-a-name", spec(trackers=[PROCESS, FILE | {"name": "apache"}]), "spec.trackers[1]"),
+    Case("33-trackers", spec(trackers=[PROCESS | {"name": f"t{n}"} for n in range(33)]), "spec.trackers"),
+    Case("weight-255", tracker(weight=255), "spec.trackers[0].weight"),
+    Case("weight-minus-255", tracker(weight=-255), "spec.trackers[0].weight"),
+    Case("process-without-a-name", tracker(process={}), "spec.trackers[0].process.name"),
+    Case("quorum-0", process(quorum=0), "spec.trackers[0].process.quorum"),
+    Case("quorum-above-its-bound", process(quorum=3, quorumMax=2), "spec.trackers[0].process.quorumMax"),
+    Case("delay-above-an-hour", process(delay="61m"), "spec.trackers[0].process.delay"),
+    Case("terminate-delay-above-an-hour", process(terminateDelay="1h1s"), "spec.trackers[0].process.terminateDelay"),
+    Case("match-of-no-arguments", process(argumentsMatch="Exact"), "spec.trackers[0].process.argumentsMatch"),
+    Case(
+        "match-of-no-kind", process(arguments=["a"], argumentsMatch="Prefix"), "spec.trackers[0].process.argumentsMatch"
+    ),
+    Case("file-without-a-path", tracker(file={}), "spec.trackers[0].file.path"),
+    Case("relative-path", tracker(file={"path": "var/run/x"}), "spec.trackers[0].file.path"),
+    Case("path-that-climbs", tracker(file={"path": "/var/../etc/shadow"}), "spec.trackers[0].file.path"),
+    Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
+]
+
+STRICTER: list[Case] = [
+    # The API server wants these written in another way, so that its rules see all of them; what it lets through is
+    # always good for the dataclasses, and that is what counts.
+    Case("microseconds", spec(advertInterval="10000us"), "spec.advertInterval"),
+    Case("fraction-of-a-minute", spec(version=2, advertInterval="0.5m"), "spec.advertInterval"),
+]
+
+
+def by_name(case: Case) -> str:
+    """For pytest's ids."""
+    return case.name

@@ -1,0 +1,95 @@
+"""What is known of the cluster, whoever brought it and in whatever order."""
+
+from typing import Any
+
+from virtualip_operator.pruning import prune_patch
+from virtualip_operator.store import Cache, Store
+
+
+def thing(name: str, version: int, value: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": name, "resourceVersion": str(version)}, "value": value}
+
+
+def cache() -> Cache[str]:
+    return Cache(lambda body: str(body["value"]))
+
+
+def listed(version: int, *items: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": str(version)}, "items": list(items)}
+
+
+def test_older_news_never_replaces_newer() -> None:
+    things = cache()
+    assert things.put(thing("a", 5, "new"))
+    assert not things.put(thing("a", 4, "old"))
+    assert things.get("a") == "new"
+
+
+def test_an_update_that_changes_nothing_of_interest_is_no_news() -> None:
+    things = cache()
+    things.put(thing("a", 5, "same"))
+    assert not things.put(thing("a", 6, "same"))
+
+
+def test_what_is_not_in_a_complete_list_is_gone() -> None:
+    things = cache()
+    things.put(thing("a", 5))
+    things.put(thing("b", 6))
+    assert things.replace([thing("b", 6)], 10) == {"a"}
+    assert things.items().keys() == {"b"}
+
+
+def test_what_was_made_after_the_list_stays() -> None:
+    things = cache()
+    things.put(thing("a", 12))
+    things.replace([], 10)
+    assert things.get("a") is not None
+
+
+def test_what_was_deleted_after_the_list_does_not_rise_again() -> None:
+    things = cache()
+    things.put(thing("a", 5))
+    assert things.remove(thing("a", 12))
+    things.replace([thing("a", 5)], 10)
+    assert things.get("a") is None
+    assert things.put(thing("a", 13))  # made anew
+
+
+def test_a_nodes_heartbeat_is_news_for_nobody_and_a_new_label_for_all() -> None:
+    store = Store()
+    store.saw_virtual_ip(thing("web", 1))
+    node: dict[str, Any] = {"metadata": {"name": "server1", "resourceVersion": "2"}}
+    assert store.saw_node(node) == {"web"}
+    node = {"metadata": {"name": "server1", "resourceVersion": "3"}, "status": {"conditions": [{"type": "Ready"}]}}
+    assert store.saw_node(node) == set()
+    node = {"metadata": {"name": "server1", "resourceVersion": "4", "labels": {"edge": "true"}}}
+    assert store.saw_node(node) == {"web"}
+
+
+def test_a_member_is_news_for_its_virtual_ip() -> None:
+    store = Store()
+    member = {"metadata": {"name": "web.server1", "resourceVersion": "1"}, "spec": {"virtualIP": "web"}}
+    assert store.saw_member(member) == {"web"}
+    assert store.members_of("web").keys() == {"web.server1"}
+    assert store.saw_member(member | {"metadata": member["metadata"] | {"resourceVersion": "2"}}, True) == {"web"}
+    assert store.members_of("web") == {}
+
+
+def test_a_list_brings_what_watches_missed() -> None:
+    store = Store()
+    store.saw_virtual_ip(thing("web", 1))
+    store.listed(listed(9, thing("api", 3)), listed(9), listed(9, {"metadata": {"name": "n", "resourceVersion": "1"}}))
+    assert store.virtual_ips().keys() == {"api"}
+    assert [node.name for node in store.nodes()] == ["n"]
+
+
+def test_entries_of_others_are_pruned_from_the_end_each_with_its_test() -> None:
+    status = {"nodes": [{"node": "a"}, {"node": "b"}, {"node": "c"}]}
+    assert prune_patch(status, {"b"}) == [
+        {"op": "test", "path": "/status/nodes/2/node", "value": "c"},
+        {"op": "remove", "path": "/status/nodes/2"},
+        {"op": "test", "path": "/status/nodes/0/node", "value": "a"},
+        {"op": "remove", "path": "/status/nodes/0"},
+    ]
+    assert prune_patch(status, {"a", "b", "c"}) == []
+    assert prune_patch({}, set()) == []
