@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from pathlib import Path
 
 from virtualip_agent.run_directory import GROUP_ID
@@ -32,10 +33,15 @@ def prepare_shared(path: Path) -> None:
         log.warning("%s is not shared with group %d: %s", path, GROUP_ID, error.strerror)
 
 
-def share_file(path: Path) -> None:
-    """Mode 0660, and the shared group where permitted."""
-    path.chmod(0o660)
+def bind_shared(listener: socket.socket, path: Path) -> None:
+    """Binds a socket, mode 0660 and of the shared group where permitted. By umask and without following a link, as
+    whoever is of the group may write in the directory."""
+    umask = os.umask(0o117)
     try:
-        os.chown(path, -1, GROUP_ID)
+        listener.bind(str(path))
+    finally:
+        os.umask(umask)
+    try:
+        os.chown(path, -1, GROUP_ID, follow_symlinks=False)
     except OSError as error:
         log.debug("%s stays with its group: %s", path, error.strerror)

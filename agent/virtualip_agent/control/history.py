@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from virtualip_agent.control.small_file import NotReadable, read_small_file
 from virtualip_agent.ipc import RouterState
 from virtualip_api.duration import format_duration
 from virtualip_api.status import format_time
@@ -54,7 +56,9 @@ class History:
         record = {"time": at, "name": name, "from": last[0], "to": to, **more}
         try:
             self._rotate()
-            with self._path.open("a", encoding="utf-8") as file:
+            # O_NOFOLLOW: others of the group may write in the directory.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            with os.fdopen(os.open(self._path, flags, 0o640), "w", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             log.warning("the history cannot be written: %s", error)
@@ -77,10 +81,10 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
     """All records, oldest first; a line cut off by a crash is skipped."""
     for part in (previous_path(path), path):
         try:
-            lines = part.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
+            content = read_small_file(part, 2 * LARGEST, follow_symlinks=False)
+        except (FileNotFoundError, NotReadable):
             continue
-        for line in lines:
+        for line in content.decode(errors="replace").splitlines():
             try:
                 record = json.loads(line)
             except ValueError:

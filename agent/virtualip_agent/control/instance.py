@@ -1,12 +1,15 @@
 """One VirtualIP as this node is to run it, wherever it came from."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
+from typing import Any
 
-from virtualip_agent.desired_file import DesiredVirtualIP
+from virtualip_agent.desired_file import decode
 from virtualip_api.errors import FieldError, InvalidResource
-from virtualip_api.virtual_ip import LONGEST_PASSWORD, VirtualIP, VirtualIPSpec, base_priority
+from virtualip_api.virtual_ip import LONGEST_PASSWORD, VirtualIPSpec, base_priority, parse_virtual_ip
 
 
 class Source(StrEnum):
@@ -37,7 +40,7 @@ class Instance:
     source: Source
     spec: VirtualIPSpec
     base_priority: int
-    password: bytes = b""
+    password: bytes = field(default=b"", repr=False)
     """VRRPv2 PASS as the user gave it, at most 8 bytes; empty: no authentication."""
     rank: int = 0
     draining: bool = False
@@ -46,6 +49,8 @@ class Instance:
     alone: bool = False
     """The plan knows no other member. (A manifest knows none either, but assumes that there are others.)"""
     generation: int = 0
+    origin: str = field(default="", compare=False, repr=False)
+    """JSON from which `last_good` makes it again. Holds the password."""
 
     @property
     def wire_identity(self) -> WireIdentity:
@@ -59,8 +64,9 @@ class Instance:
         )
 
 
-def from_desired(desired: DesiredVirtualIP, node: str) -> Instance:
+def from_desired(content: bytes, node: str) -> Instance:
     """The instance of a desired file; InvalidResource where it is not for this node or cannot be run."""
+    desired = decode(content)
     member, spec = desired.member, desired.member.spec
     errors = []
     if member.node != node:
@@ -93,11 +99,14 @@ def from_desired(desired: DesiredVirtualIP, node: str) -> Instance:
         members=tuple(str(address) for peer in others for address in peer.addresses),
         alone=not others,
         generation=member.generation,
+        origin=content.decode(),
     )
 
 
-def from_manifest(virtual_ip: VirtualIP, password: bytes, node: str) -> Instance:
-    """The instance of a static manifest; InvalidResource names the fields that only the API can answer."""
+def from_manifest(document: object, read_password: Callable[[VirtualIPSpec], bytes], node: str) -> Instance:
+    """The instance of a document of a static manifest; InvalidResource names what is wrong, and the fields that only
+    the API can answer. What `read_password` raises comes through."""
+    virtual_ip = parse_virtual_ip(document)
     spec = virtual_ip.spec
     errors = []
     if spec.node_selector is not None:
@@ -109,6 +118,7 @@ def from_manifest(virtual_ip: VirtualIP, password: bytes, node: str) -> Instance
         errors.append(_needs_the_api("spec.authentication.secretKeyRef"))
     if errors:
         raise InvalidResource(tuple(errors))
+    password = read_password(spec)
     return Instance(
         name=virtual_ip.name,
         source=Source.MANIFEST,
@@ -116,7 +126,17 @@ def from_manifest(virtual_ip: VirtualIP, password: bytes, node: str) -> Instance
         base_priority=base_priority(spec, node),
         password=password,
         generation=virtual_ip.generation,
+        origin=json.dumps({"document": document, "password": password.hex()}, default=str),
     )
+
+
+def from_origin(source: Source, origin: str, node: str) -> Instance:
+    """The instance that had this origin. InvalidResource, ValueError, KeyError or TypeError where it is none."""
+    if source is Source.DESIRED:
+        return from_desired(origin.encode(), node)
+    remembered: dict[str, Any] = json.loads(origin)
+    password = bytes.fromhex(remembered["password"])
+    return from_manifest(remembered["document"], lambda _: password, node)
 
 
 def _needs_the_api(path: str) -> FieldError:

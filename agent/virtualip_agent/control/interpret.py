@@ -14,9 +14,9 @@ import yaml
 
 from virtualip_agent.control.instance import Instance, from_desired, from_manifest
 from virtualip_agent.control.small_file import NotReadable, read_small_file
-from virtualip_agent.desired_file import SUFFIX, decode
+from virtualip_agent.desired_file import SUFFIX
 from virtualip_api.errors import InvalidResource
-from virtualip_api.virtual_ip import LONGEST_PASSWORD, VirtualIPSpec, parse_virtual_ip
+from virtualip_api.virtual_ip import LONGEST_PASSWORD, VirtualIPSpec
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -43,10 +43,8 @@ class Reading:
 
     instances: Mapping[str, Instance] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
-    kept: frozenset[str] = frozenset()
+    bad: frozenset[str] = frozenset()
     """Names declared here whose content is wrong: what vrrp runs under them is not to be withdrawn."""
-    nameless: bool = False
-    """Something here cannot even be named, so nothing at all may be withdrawn for being absent."""
     depends_on_others: bool = False
     """Other files decide too (a password's): read again even where the content is the same."""
 
@@ -59,13 +57,13 @@ def interpret_desired(file: str, content: bytes, previous: Mapping[str, Instance
     """A file of the reporter: one VirtualIP, named as the file is."""
     name = file.removesuffix(SUFFIX)
     try:
-        desired = decode(content)
-        if desired.name != name:
-            problem = f"holds {desired.name!r}; the file's name must be that of its VirtualIP"
-            return Reading(previous, (Problem(file, problem, name),), frozenset((name,)))
-        return Reading({name: from_desired(desired, node)})
+        instance = from_desired(content, node)
     except InvalidResource as error:
         return Reading(previous, _problems(file, error, name), frozenset((name,)))
+    if instance.name != name:
+        problem = f"holds {instance.name!r}; the file's name must be that of its VirtualIP"
+        return Reading(previous, (Problem(file, problem, name),), frozenset((name,)))
+    return Reading({name: instance})
 
 
 def interpret_manifest(file: str, content: bytes, previous: Mapping[str, Instance], node: str) -> Reading:
@@ -80,35 +78,35 @@ def interpret_manifest(file: str, content: bytes, previous: Mapping[str, Instanc
     instances: dict[str, Instance] = {}
     problems: list[Problem] = []
     bad: set[str] = set()
-    nameless = depends = False
+    depends = False
     for number, document in enumerate(documents, 1):
         where = file if len(documents) == 1 else f"{file} (document {number})"
         name = _name_of(document)
         try:
-            virtual_ip = parse_virtual_ip(document)
-            depends |= virtual_ip.spec.authentication is not None
+            instance = from_manifest(document, _password, node)
+            depends |= instance.spec.authentication is not None
             if name in instances or name in bad:
                 problems.append(Problem(where, f"{name} is there twice; the first counts", name))
-                continue
-            instances[name] = from_manifest(virtual_ip, _password(virtual_ip.spec), node)
+            else:
+                instances[name] = instance
         except InvalidResource as error:
             problems += _problems(where, error, name)
             bad.add(name)
         except NotReadable as error:
             problems.append(Problem(where, str(error), name))
             bad.add(name)
+            depends = True
     if "" in bad:
         # One document cannot be named: it may be any of those that are no longer found.
         bad.remove("")
-        nameless = True
         bad |= previous.keys() - instances.keys()
     for name in bad & previous.keys():
         instances.setdefault(name, previous[name])
-    return Reading(instances, tuple(problems), frozenset(bad), nameless, depends)
+    return Reading(instances, tuple(problems), frozenset(bad), depends)
 
 
 def _unchanged(previous: Mapping[str, Instance], problem: Problem) -> Reading:
-    return Reading(previous, (problem,), frozenset(previous), nameless=True, depends_on_others=False)
+    return Reading(previous, (problem,), frozenset(previous))
 
 
 def _documents(file: str, content: bytes) -> list[object]:
@@ -130,7 +128,7 @@ def _password(spec: VirtualIPSpec) -> bytes:
     path = spec.authentication.password_file
     field = f"spec.authentication.passwordFile: {path}"
     try:
-        password = read_small_file(Path(path), LONGEST_PASSWORD + 1, follow_symlinks=False)
+        password = read_small_file(Path(path), 64, follow_symlinks=False)
     except FileNotFoundError:
         raise NotReadable(f"{field} is not there") from None
     except NotReadable as error:

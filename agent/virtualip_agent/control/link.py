@@ -37,6 +37,7 @@ class Link:
         self._routers: Mapping[str, ipc.RouterConfig] = {}
         self._contributions: Contributions = {}
         self._names: frozenset[str] | None = None
+        """None: nothing is wanted yet; not to be taken for an empty picture."""
         self.hello: ipc.Hello | None = None
         """vrrp's, while it is there."""
         self.states: dict[str, ipc.RouterState] = {}
@@ -56,10 +57,10 @@ class Link:
         self._connect()
 
     def want(
-        self, routers: Mapping[str, ipc.RouterConfig], contributions: Contributions, names: frozenset[str] | None
+        self, routers: Mapping[str, ipc.RouterConfig], contributions: Contributions, names: frozenset[str]
     ) -> None:
         """What vrrp is to run. `names` are all that are not to be withdrawn, those included whose files are bad just
-        now; None: unknown, withdraw nothing."""
+        now."""
         self._routers, self._names = routers, names
         self.contribute(contributions)
 

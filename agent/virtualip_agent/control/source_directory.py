@@ -28,13 +28,22 @@ class SourceDirectory:
     """What the files of one directory declare. Time is passed in, in seconds of any steady clock."""
 
     def __init__(
-        self, path: Path, suffixes: tuple[str, ...], interpret: Interpret, node: str, removal_grace: float = 0.0
+        self,
+        path: Path,
+        suffixes: tuple[str, ...],
+        interpret: Interpret,
+        node: str,
+        *,
+        removal_grace: float = 0.0,
+        follow_symlinks: bool = True,
     ) -> None:
         self.path = path
         self._suffixes = suffixes
         self._interpret = interpret
         self._node = node
         self.removal_grace = removal_grace
+        """Seconds that something must be gone before that is believed."""
+        self._follow_symlinks = follow_symlinks
         self._files: dict[str, _File] = {}
         self._directory_problem: Problem | None = None
         self._was_there = False
@@ -48,6 +57,11 @@ class SourceDirectory:
     def readings(self) -> dict[str, Reading]:
         """By file, in the order of names."""
         return {name: self._files[name].reading for name in sorted(self._files)}
+
+    @property
+    def instances(self) -> dict[str, Mapping[str, Instance]]:
+        """What each file declares."""
+        return {name: reading.instances for name, reading in self.readings.items() if reading.instances}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -88,16 +102,11 @@ class SourceDirectory:
             str(self.path), f"cannot be listed ({error.strerror}); what it declared goes on"
         )
 
-    @property
-    def unknown(self) -> bool:
-        """Whether there may be declarations that were never seen, so that nothing may be withdrawn for being absent."""
-        return self._directory_problem is not None or any(file.reading.nameless for file in self._files.values())
-
     def _look_at(self, name: str, now: float) -> None:
         known = self._files.get(name)
         before = known.reading if known else Reading()
         try:
-            content = read_small_file(self.path / name)
+            content = read_small_file(self.path / name, follow_symlinks=self._follow_symlinks)
         except FileNotFoundError:
             # Deleted since it was listed, or a symlink to nowhere: the next look tells.
             if known is None:
@@ -107,7 +116,7 @@ class SourceDirectory:
             )
             return
         except NotReadable as error:
-            self._files[name] = _File(None, _still(before, Problem(name, str(error)), nameless=not before.instances))
+            self._files[name] = _File(None, _still(before, Problem(name, str(error))))
             return
         if known and content == known.content and known.withdrawing_since is None and not before.depends_on_others:
             return
@@ -134,11 +143,11 @@ class SourceDirectory:
 
 
 def _with_instances(reading: Reading, instances: Mapping[str, Instance]) -> Reading:
-    return Reading(instances, reading.problems, reading.kept, reading.nameless, reading.depends_on_others)
+    return Reading(instances, reading.problems, reading.bad, reading.depends_on_others)
 
 
-def _still(before: Reading, problem: Problem, *, nameless: bool = False) -> Reading:
-    return Reading(before.instances, (problem,), frozenset(before.instances) | before.kept, nameless)
+def _still(before: Reading, problem: Problem) -> Reading:
+    return Reading(before.instances, (problem,), before.bad | before.instances.keys())
 
 
 def declared(readings: Mapping[str, Reading], owners: Mapping[str, str]) -> tuple[dict[str, Instance], dict[str, str]]:

@@ -46,7 +46,7 @@ def node_entry(situation: Situation) -> NodeEntry:
             observed_generation=generation,
             last_transition_time=format_time(router.since),
             reason=router.reason,
-            message=router.message,
+            message=_message(router, situation.trackers),
             interface=router.interface,
             takeover=format_duration(router.takeover) if router.takeover >= 0 else "",
             trackers=tuple(situation.trackers),
@@ -62,6 +62,15 @@ def node_entry(situation: Situation) -> NodeEntry:
         message=message,
         trackers=tuple(situation.trackers),
     )
+
+
+def _message(router: RouterState, trackers: Sequence[TrackerStatus]) -> str:
+    """vrrp knows the failed trackers' names only; what is wrong with them is known here."""
+    if router.reason != "TrackerFailed":
+        return router.message
+    failed = router.message.split(", ")
+    said = [f"{one.name}: {one.message}" for one in trackers if one.name in failed and not one.healthy and one.message]
+    return "; ".join(said) or router.message
 
 
 def _without_vrrp(situation: Situation) -> tuple[State, str, str]:

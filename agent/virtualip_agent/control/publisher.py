@@ -1,0 +1,117 @@
+"""Tells the state socket what is true of each VirtualIP, whenever that may have changed."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from virtualip_agent.control.declarations import Declarations
+from virtualip_agent.control.link import Link
+from virtualip_agent.control.state import AFTER_EXPIRY, Situation, agent_line, gone_line, vip_line
+from virtualip_agent.control.state_server import StateServer
+from virtualip_agent.control.trackers.board import TrackerBoard
+
+if TYPE_CHECKING:
+    from virtualip_agent import ipc
+
+
+class Publisher:
+    """Puts together what the others know. Saying the same twice is the server's to notice."""
+
+    def __init__(
+        self, node: str, link: Link, declarations: Declarations, board: TrackerBoard, server: StateServer
+    ) -> None:
+        self._node = node
+        self._link = link
+        self._declarations = declarations
+        self._board = board
+        self._server = server
+        self._lifetimes: dict[str, int] = {}
+        self._names: frozenset[str] = frozenset()
+        self._since: dict[str, tuple[object, float]] = {}
+        self._away_since: float | None = None
+        self._expiries: list[asyncio.TimerHandle] = []
+
+    def everything(self, configs: Mapping[str, "ipc.RouterConfig"] | None = None) -> None:
+        """Every VirtualIP, then the agent. `configs` are what vrrp runs from now on."""
+        if configs is not None:
+            self._lifetimes = {name: config.lifetime for name, config in configs.items()}
+        named = {problem.name for problem in self._declarations.problems if problem.name}
+        names = frozenset(self._declarations.selection.instances) | named | self._link.states.keys()
+        for name in sorted(self._names | names):
+            self.one(name)
+        self._names = names
+        hello = self._link.hello
+        self._server.tell(
+            agent_line(
+                {
+                    "node": self._node,
+                    "active": hello is None or hello.active,
+                    "scheduling": hello.scheduling if hello else "",
+                    "ready": hello is not None,
+                    "problems": [str(problem) for problem in self._declarations.problems],
+                }
+            )
+        )
+
+    def one(self, name: str) -> None:
+        """One VirtualIP."""
+        situation = self._situation(name)
+        if situation is None:
+            self._since.pop(name, None)
+            self._server.tell(gone_line(name))
+        else:
+            self._server.tell(vip_line(situation))
+
+    def vrrp_here(self) -> None:
+        """What vrrp said is fresh again."""
+        self._away_since = None
+        self._cancel_expiries()
+        self.everything()
+
+    def vrrp_away(self) -> None:
+        """What vrrp said grows stale, and after L the kernel has dropped the addresses."""
+        loop = asyncio.get_running_loop()
+        self._away_since = loop.time()
+        for name, lifetime in self._lifetimes.items():
+            # A little later than the moment itself, so that it has passed by the clock that is then asked.
+            self._expiries.append(loop.call_later(lifetime + AFTER_EXPIRY + 0.1, self.one, name))
+        self.everything()
+
+    def _situation(self, name: str) -> Situation | None:
+        selection = self._declarations.selection
+        instance = selection.instances.get(name)
+        router = self._link.states.get(name)
+        problems = [str(problem) for problem in self._declarations.problems if problem.name == name]
+        if instance is None and router is None and not problems:
+            return None
+        expired = self._expired(name)
+        kind = (instance is None, router is None, expired)
+        if self._since.get(name, ((), 0.0))[0] != kind:
+            self._since[name] = (kind, time.time())
+        return Situation(
+            node=self._node,
+            name=name,
+            instance=instance,
+            router=router,
+            trackers=self._board.statuses(name),
+            conflict=selection.conflicts.get(name, ""),
+            problems=problems,
+            stale=self._away_since is not None,
+            expired=expired,
+            since=self._since[name][1],
+        )
+
+    def _expired(self, name: str) -> bool:
+        if self._away_since is None or name not in self._lifetimes:
+            return False
+        return asyncio.get_running_loop().time() - self._away_since > self._lifetimes[name] + AFTER_EXPIRY
+
+    def _cancel_expiries(self) -> None:
+        for timer in self._expiries:
+            timer.cancel()
+        self._expiries.clear()
+
+    def close(self) -> None:
+        """No timer says anything any more."""
+        self._cancel_expiries()
