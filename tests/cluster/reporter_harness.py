@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -23,10 +23,9 @@ from virtualip_api.member import Peer, member_spec
 from virtualip_api.names import API_VERSION, MEMBER_KIND, NODE_LABEL, VIRTUAL_IP_KIND, label_value, member_name
 
 NAMESPACE = "virtualip-system"
-T = TypeVar("T")
 
 
-def eventually(question: Callable[[], T], seconds: float = 15.0) -> T:
+def eventually(question: Callable[[], Any], seconds: float = 15.0) -> Any:
     """The first true answer; AssertionError with the last one after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
@@ -68,6 +67,18 @@ class Administrator:
         """Deletes it and waits until it is gone."""
         self.cluster.kubectl("delete", kind, name, "--ignore-not-found", *words)
 
+    def install(self) -> None:
+        """All of deploy/, as it was at first; a CRD that was deleted is waited for."""
+        overlay = Path(__file__).parents[2] / "deploy/overlays/local"
+        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", overlay)
+        for plural in ("virtualips", "virtualipmembers"):
+            self.cluster.kubectl("wait", "--for=condition=Established", f"crd/{plural}.virtualip.dev", "--timeout=20s")
+
+    def secret(self, name: str, **values: str) -> None:
+        """A Secret in the agent's namespace."""
+        metadata = {"name": name, "namespace": NAMESPACE}
+        self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values})
+
     def virtual_ip(self, name: str, **spec: object) -> None:
         """A VirtualIP; the address is the same for all, as no wire is near."""
         whole = {"addresses": ["192.0.2.10/32"], "vrid": 51, **spec}
@@ -103,6 +114,33 @@ class Administrator:
         """status.nodes of a VirtualIP, by node."""
         found = self.get("virtualip", name) or {}
         return {entry["node"]: entry for entry in (found.get("status") or {}).get("nodes", ())}
+
+    @contextlib.contextmanager
+    def watching(self, name: str) -> Iterator[Callable[[], list[tuple[float, int]]]]:
+        """When (monotonic seconds) which priority of the first entry was seen, by a watch that is open meanwhile."""
+        columns = "custom-columns=P:.status.nodes[0].priority"
+        kubectl = str(self.cluster.binaries / "kubectl")
+        words = [kubectl, f"--kubeconfig={self.cluster.kubeconfig}", "get", "virtualip", name]
+        watch = subprocess.Popen(
+            [*words, "--watch", "--no-headers", f"--output={columns}"], stdout=subprocess.PIPE, text=True
+        )
+        seen: list[tuple[float, int]] = []
+        assert watch.stdout is not None
+        lines = watch.stdout
+
+        def read() -> None:
+            seen.extend((time.monotonic(), int(line)) for line in lines)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            eventually(lambda: bool(seen))
+            yield lambda: list(seen)
+        finally:
+            watch.kill()
+            reader.join()
+            watch.wait()
+            lines.close()
 
     def agent_kubeconfig(self, node: str, path: Path, *, bound: bool = True) -> Path:
         """A kubeconfig with a token as the kubelet of `node` would get it for the agent's pod."""

@@ -19,6 +19,7 @@ from reporter_harness import (
     reporting,
 )
 from virtualip_api.names import lease_name
+from virtualip_api.status import parse_time
 
 pytestmark = pytest.mark.apiserver
 
@@ -90,3 +91,86 @@ def test_the_last_states_are_published_after_sigterm(scene: Scene) -> None:
     scene.control.close()
     assert scene.reporter.wait() == 0
     assert scene.entry()["state"] == "BACKUP"
+
+
+def test_a_change_is_visible_within_300_ms_and_a_burst_ends_with_the_last(scene: Scene) -> None:
+    scene.api.virtual_ip("web")
+    scene.control.set("web", priority=1)
+    eventually(scene.entry)
+    with scene.api.watching("web") as seen:
+        begun = time.monotonic()
+        for priority in range(100, 200):
+            scene.control.set("web", priority=priority)
+            time.sleep(0.01)
+        ended = time.monotonic()
+        eventually(lambda: seen() and seen()[-1][1] == 199)
+        moments = [moment for moment, priority in seen() if priority >= 100]
+    assert moments[0] - begun < 0.3
+    assert moments[-1] - ended < 0.3
+    assert len(moments) <= 5 * (ended - begun) + 2
+
+
+def test_an_outage_ends_with_what_is_true_then(scene: Scene) -> None:
+    for name in ("db", "web"):
+        scene.api.virtual_ip(name)
+        scene.control.set(name, state="MASTER")
+    eventually(lambda: scene.entry("web") and scene.entry("db"))
+    scene.api.cluster.stop_api_servers()
+    scene.control.set("web", state="FAULT")
+    time.sleep(1)
+    scene.control.set("web", state="BACKUP", priority=7)
+    scene.api.cluster.start_api_servers()
+    eventually(lambda: scene.entry("web").get("priority") == 7)
+    assert scene.entry("web")["state"] == "BACKUP"
+    assert scene.reporter.log.read_text().count("API server does not answer") == 1
+    assert scene.reporter.log.read_text().count("API server answers again") == 1
+
+
+def test_an_emptied_status_is_filled_again(scene: Scene) -> None:
+    scene.api.virtual_ip("web")
+    scene.control.set("web", state="MASTER")
+    eventually(scene.entry)
+    time.sleep(0.3)
+    scene.api.cluster.kubectl(
+        "patch", "virtualip", "web", "--subresource=status", "--type=merge", "-p", '{"status":null}'
+    )
+    assert scene.entry() == {}
+    eventually(scene.entry, 14)
+
+
+def test_a_virtual_ip_that_comes_after_its_state_gets_the_entry(scene: Scene) -> None:
+    scene.control.set("web", state="MASTER")
+    time.sleep(1)
+    assert not scene.reporter.logged("refuses")
+    scene.api.virtual_ip("web")
+    eventually(scene.entry, 14)
+
+
+def test_an_entry_whose_vip_went_while_the_reporter_was_away_is_removed(scene: Scene) -> None:
+    for name in ("db", "web"):
+        scene.api.virtual_ip(name)
+        scene.control.set(name)
+    eventually(lambda: scene.entry("web") and scene.entry("db"))
+    scene.control.close()
+    assert scene.reporter.stop() == 0
+    scene.control.states.pop("web")
+    scene.control.open()
+    scene.reporter.start()
+    eventually(lambda: scene.entry("web") == {})
+    assert scene.entry("db")
+
+
+def test_steady_state_writes_one_lease_and_nothing_else(scene: Scene) -> None:
+    for number in range(20):
+        scene.api.virtual_ip(f"vip-{number}")
+        scene.control.set(f"vip-{number}")
+    eventually(lambda: all(scene.entry(f"vip-{number}") for number in range(20)))
+    time.sleep(0.5)
+    before = [scene.api.get("virtualip", f"vip-{number}") for number in range(20)]
+    first = scene.renewed()
+    eventually(lambda: scene.renewed() > first)
+    second = scene.renewed()
+    eventually(lambda: scene.renewed() > second)
+    assert 9 < parse_time(scene.renewed()) - parse_time(second) < 12
+    assert [scene.api.get("virtualip", f"vip-{number}") for number in range(20)] == before
+    assert scene.reporter.resident_kilobytes() < 56 * 1024

@@ -53,9 +53,12 @@ class DesiredDirectory:
             self._write(plan)
 
     def secrets(self) -> set[SecretKey]:
-        """The passwords that plans ask for."""
+        """The passwords that plans ask for; all others are forgotten."""
         with self._lock:
-            return {plan.secret for plan in self._plans.values() if plan.secret}
+            wanted = {plan.secret for plan in self._plans.values() if plan.secret}
+            for secret in self._passwords.keys() - wanted:
+                del self._passwords[secret]
+            return wanted
 
     def has_password(self, secret: SecretKey) -> bool:
         """Whether the password was read before."""

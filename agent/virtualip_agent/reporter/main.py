@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 WORKERS = 3
 """Threads that write entries: a take-over of 250 VIPs must not queue behind one slow answer."""
+LEASE_RETRY = 2.0
+UPKEEP = 10.0
+"""Seconds between re-readings of passwords and of what the API shows."""
 FAREWELL = 5.0
 """Seconds in which the last states are still published after SIGTERM."""
 LONG_OUTAGE = 3.0
@@ -112,19 +115,23 @@ class Reporter:
             threading.Thread(target=self._guarded, args=(body, stop), name=name, daemon=True).start()
 
     def rounds(self, stop: threading.Event) -> None:
-        """What is done every 10 s: the Lease first, then what only keeps things right."""
-        while True:
-            begun = time.monotonic()
-            if self._api.take_long_outage(LONG_OUTAGE):
-                self._publisher.retell()
-            renewed = self._try("Lease", self._renew)
-            self._try("password", self._refresh_passwords)
-            self._try("status", self._publisher.check)
-            self._desired.retry()
-            self._save()
-            pause = RENEWAL if renewed else 2.0
-            if stop.wait(max(0.5, begun + pause - time.monotonic())):
-                return
+        """The Lease every 10 s, sooner where that failed; and between, every 10 s too, what keeps things right."""
+        lease_at = upkeep_at = time.monotonic()
+        while not stop.wait(max(0.0, min(lease_at, upkeep_at) - time.monotonic())):
+            now = time.monotonic()
+            if lease_at <= now:
+                lease_at = now + (RENEWAL if self._try("Lease", self._renew) else LEASE_RETRY)
+            if upkeep_at <= now:
+                self._upkeep()
+                upkeep_at = now + UPKEEP
+
+    def _upkeep(self) -> None:
+        if self._api.take_long_outage(LONG_OUTAGE):
+            self._publisher.retell()
+        self._try("password", self._refresh_passwords)
+        self._try("status", self._publisher.check)
+        self._desired.retry()
+        self._save()
 
     def farewell(self) -> None:
         """Control serves the last states until vrrp has handed over; they are published before the process ends."""
@@ -133,10 +140,12 @@ class Reporter:
             time.sleep(0.02)
         self._save(always=True)
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
         # A node whose agent does not answer must count as silent: its last entry may claim what is no longer true.
-        if answers(self._options.run):
-            self._lease.renew()
+        if not answers(self._options.run):
+            return False
+        self._lease.renew()
+        return True
 
     def _refresh_passwords(self) -> None:
         for secret in self._desired.secrets():
@@ -146,9 +155,9 @@ class Reporter:
         self._plans.replaced()
         self._publisher.retell()
 
-    def _try(self, what: str, action: Callable[[], None]) -> bool:
+    def _try(self, what: str, action: Callable[[], object]) -> bool:
         try:
-            action()
+            result = action()
         except ApiError as error:
             if not error.outage and self._refusals.get(what) != str(error):
                 self._refusals[what] = str(error)
@@ -156,7 +165,7 @@ class Reporter:
             return False
         if self._refusals.pop(what, None):
             log.info("%s: no longer refused", what)
-        return True
+        return result is not False
 
     def _save(self, *, always: bool = False) -> None:
         with self._save_lock:

@@ -60,7 +60,9 @@ class PlanWatch:
             if known:
                 desired.remember(name, known.uid, known.created)
         self._replaced = threading.Event()
-        self._refusal = ""
+        self._doubted_at = 0
+        """Monotonic nanoseconds: since when it is not known which CRDs these are; 0: it is known."""
+        self._refusals: dict[str, str] = {}
 
     def memory(self) -> tuple[str, tuple[str, ...], dict[str, KnownMember]]:
         """What a restart must still know: resourceVersion, store, Members."""
@@ -80,19 +82,20 @@ class PlanWatch:
         while True:
             try:
                 self._list()
-                self._accepted()
                 pause = 0.0
                 self._follow()
             except ApiError as error:
                 if error.status == 410:
                     continue  # the watch was away too long: list again
-                self._refused(error)
+                self._refused("plans cannot be read, what runs goes on", error)
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
                 time.sleep(pause * (0.5 + random.random()))
 
     def _list(self) -> None:
         crds = self._crds()
         answer = self._api.get(MEMBERS_PATH, self._selector)
+        if crds != store.GONE:
+            self._accepted()
         metadata = answer.get("metadata") or {}
         version = str(metadata.get("resourceVersion", ""))
         older = withdrawal.is_older(version, self._resource_version)
@@ -102,6 +105,7 @@ class PlanWatch:
             self._distrust()
         self._take_replaced()
         named = {name for item in answer.get("items") or () if (name := self._seen(item))}
+        self._doubted_at = time.monotonic_ns() if crds == store.GONE else 0
         if crds != store.GONE:
             self._store = crds
             if not older and not metadata.get("continue"):
@@ -118,43 +122,59 @@ class PlanWatch:
         except ApiError as error:
             if error.outage:
                 raise
-            self._refused(error)
+            self._refused("the CRDs cannot be asked for, nothing is withdrawn meanwhile", error)
             return store.GONE
 
     def _follow(self) -> None:
-        """Watches until it is time to list again."""
+        """Watches until it is time to list again: at the latest when the server ends the watch, so that the CRDs too
+        are looked at every few minutes."""
         while True:
             started = time.monotonic()
             query = {**self._selector, "resourceVersion": self._resource_version}
+            interrupted = False
             for event in self._api.watch(MEMBERS_PATH, query, self._watch_seconds()):
-                self._handle(event)
-                if event.kind == "DELETED" or self._replaced.is_set():
+                interrupted = self._handle(event)
+                if interrupted:
                     break
-            if self._replaced.is_set() or self._list_is_due():
+            if not interrupted:
+                # A server that is going down may end every watch at once.
+                time.sleep(max(0.0, FIRST_PAUSE - (time.monotonic() - started)))
                 return
-            # A server that is going down may end every watch at once.
-            if time.monotonic() - started < 0.05:
-                time.sleep(FIRST_PAUSE)
+            if self._list_is_due():
+                return
 
     def _watch_seconds(self) -> int:
-        missed = [held.missed_at for held in self._held.values() if held.absences]
-        if missed:
-            return max(1, -(-(min(missed) + withdrawal.GRACE - time.monotonic_ns()) // 1_000_000_000))
-        return int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))
+        due = self._next_list_at()
+        if due is None:
+            return int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))
+        return max(1, -(-(due - time.monotonic_ns()) // 1_000_000_000))
 
     def _list_is_due(self) -> bool:
-        now = time.monotonic_ns()
-        return any(held.absences and now - held.missed_at >= withdrawal.GRACE for held in self._held.values())
+        due = self._next_list_at()
+        return due is not None and due <= time.monotonic_ns()
 
-    def _handle(self, event: WatchEvent) -> None:
+    def _next_list_at(self) -> int | None:
+        due = [held.missed_at + withdrawal.GRACE for held in self._held.values() if held.absences]
+        if self._doubted_at:
+            due.append(self._doubted_at + withdrawal.GRACE)
+        return 0 if self._replaced.is_set() else min(due, default=None)
+
+    def _handle(self, event: WatchEvent) -> bool:
+        """Takes an event; whether the watch must end, as what it was to wait for has changed."""
         version = (event.object.get("metadata") or {}).get("resourceVersion")
         if version:
             self._resource_version = str(version)
-        if event.kind in ("ADDED", "MODIFIED"):
-            self._seen(event.object)
-            self._checkpoint()
-        elif event.kind == "DELETED":
-            self._deleted(event.object)
+        match event.kind:
+            case "ADDED" | "MODIFIED":
+                self._seen(event.object)
+                self._checkpoint()
+                if self._doubted_at:
+                    self._doubted_at = 1  # CRDs made anew: list now, so that it is known which this Member is of
+                    return True
+            case "DELETED":
+                self._deleted(event.object)
+                return True
+        return self._replaced.is_set()
 
     def _seen(self, member: Mapping[str, Any]) -> str:
         """The VIP's name; '' for a Member that is not ours."""
@@ -195,6 +215,7 @@ class PlanWatch:
                 case Verdict.KEEP:
                     log.warning("%s: kept though its Member is gone: %s", name, why)
                     self._held[name] = withdrawal.distrust(held)
+                    self._doubted_at = time.monotonic_ns()
                 case Verdict.WAIT:
                     if owners[name] is Owner.PRESENT:
                         log.info("%s: waits: %s", name, why)
@@ -216,12 +237,12 @@ class PlanWatch:
         for name, held in self._held.items():
             self._held[name] = withdrawal.distrust(held)
 
-    def _refused(self, error: ApiError) -> None:
-        if not error.outage and str(error) != self._refusal:
-            self._refusal = str(error)
-            log.warning("plans cannot be read, what runs goes on: %s", error)
+    def _refused(self, what: str, error: ApiError) -> None:
+        if not error.outage and self._refusals.get(what) != str(error):
+            self._refusals[what] = str(error)
+            log.warning("%s: %s", what, error)
 
     def _accepted(self) -> None:
-        if self._refusal:
-            self._refusal = ""
-            log.info("plans can be read again")
+        for what in list(self._refusals):
+            del self._refusals[what]
+            log.info("no longer so: %s", what)

@@ -1,0 +1,252 @@
+"""What an agent's token may do, and that it may do nothing else: RBAC and the two admission policies of deploy/base."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barecluster import Cluster
+from reporter_harness import NAMESPACE, Administrator, eventually
+from virtualip_agent.reporter.api import Api, ApiError
+from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH, apply_body, status_path
+from virtualip_agent.reporter.plan_watch import MEMBERS_PATH
+from virtualip_api.names import field_manager, lease_name
+
+pytestmark = pytest.mark.apiserver
+
+ME, OTHER = "alpha", "beta"
+LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+CONDITION = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Told",
+    "message": "",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
+MOVE = {"to": OTHER, "time": "2026-01-01T00:00:00Z", "reason": "HigherPriority"}
+OPERATORS_STATUS: dict[str, Any] = {
+    "observedGeneration": 1,
+    "addresses": "192.0.2.10/32",
+    "master": OTHER,
+    "priority": 100,
+    "summary": "beta=MASTER/100",
+    "lastMove": "-> beta",
+    "lastMoves": [MOVE],
+    "silentNodes": ["gamma"],
+    "conditions": [CONDITION],
+}
+OTHERS_STATUS: dict[str, Any] = {
+    "observedGeneration": 2,
+    "addresses": "",
+    "master": ME,
+    "priority": 254,
+    "summary": "alpha=MASTER/254",
+    "lastMove": "-> alpha",
+    "lastMoves": [],
+    "silentNodes": [OTHER],
+    "conditions": [{**CONDITION, "status": "False"}],
+}
+
+
+def entry(node: str, **changes: object) -> dict[str, Any]:
+    return {"node": node, "state": "BACKUP", "priority": 100, **changes}
+
+
+def lease_body(name: str, holder: str) -> dict[str, Any]:
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": 30, "renewTime": "2026-01-01T00:00:00.000000Z"}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.fixture(scope="module")
+def administrator(own_api_server: Cluster) -> Administrator:
+    return Administrator(own_api_server)
+
+
+@pytest.fixture(scope="module")
+def agents(administrator: Administrator, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Api]:
+    directory = tmp_path_factory.mktemp("tokens")
+    tokens = {node: administrator.agent_kubeconfig(node, directory / node) for node in (ME, OTHER)}
+    tokens["unbound"] = administrator.agent_kubeconfig("unbound", directory / "unbound", bound=False)
+    apis = {name: Api(path) for name, path in tokens.items()}
+    # A policy takes a moment until it holds.
+    administrator.virtual_ip("probe")
+    body = apply_body("probe", entry(OTHER))
+    eventually(lambda: refused(lambda: apis[ME].apply(status_path("probe"), body, "probe")))
+    eventually(lambda: refused(lambda: apis[ME].create(LEASES, lease_body("virtualip-probe", ME))))
+    administrator.delete("virtualip", "probe")
+    eventually(lambda: answers(lambda: apis[ME].get(MEMBERS_PATH)))
+    return apis
+
+
+@pytest.fixture
+def web(administrator: Administrator, agents: Mapping[str, Api]) -> Administrator:
+    """A VirtualIP whose status has entries of both nodes and all that an operator writes."""
+    administrator.delete("virtualip", "web")
+    administrator.virtual_ip("web")
+    for node in (ME, OTHER):
+        agents[node].apply(status_path("web"), apply_body("web", entry(node)), field_manager(node))
+    patch = json.dumps({"status": OPERATORS_STATUS})
+    administrator.cluster.kubectl("patch", "virtualip", "web", "--subresource=status", "--type=merge", "-p", patch)
+    return administrator
+
+
+def refused(action: Any) -> bool:
+    """Whether the API server refuses it, as one does who understood."""
+    try:
+        action()
+    except ApiError as error:
+        return error.status in (403, 422)
+    return False
+
+
+def answers(action: Any) -> bool:
+    """Whether the API server does it; a new CRD's storage needs a moment."""
+    try:
+        action()
+    except ApiError:
+        return False
+    return True
+
+
+def status_of(administrator: Administrator) -> dict[str, Any]:
+    found = administrator.get("virtualip", "web")
+    assert found is not None
+    status: dict[str, Any] = found["status"]
+    return status
+
+
+def test_an_agent_writes_its_own_entry_and_takes_it_away(web: Administrator, agents: Mapping[str, Api]) -> None:
+    before = status_of(web)
+    agents[ME].apply(status_path("web"), apply_body("web", entry(ME, state="MASTER", message="x")), field_manager(ME))
+    assert web.entries("web") == {ME: entry(ME, state="MASTER", message="x"), OTHER: entry(OTHER)}
+    agents[ME].apply(status_path("web"), apply_body("web", None), field_manager(ME))
+    assert web.entries("web") == {OTHER: entry(OTHER)}
+    assert {**status_of(web), "nodes": []} == {**before, "nodes": []}
+
+
+def test_the_first_entry_of_a_new_status_may_be_written(web: Administrator, agents: Mapping[str, Api]) -> None:
+    web.cluster.kubectl("patch", "virtualip", "web", "--subresource=status", "--type=merge", "-p", '{"status":null}')
+    agents[ME].apply(status_path("web"), apply_body("web", entry(ME)), field_manager(ME))
+    assert web.entries("web") == {ME: entry(ME)}
+
+
+@pytest.mark.parametrize("manager", [field_manager(ME), field_manager(OTHER)])
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [entry(OTHER, state="MASTER")],
+        [entry(ME), entry(OTHER, priority=1)],
+        [entry("gamma")],
+    ],
+    ids=["another's", "both", "nobody's"],
+)
+def test_no_other_nodes_entry(web: Administrator, agents: Mapping[str, Api], nodes: list[Any], manager: str) -> None:
+    before = status_of(web)
+    body = {**apply_body("web", None), "status": {"nodes": nodes}}
+    assert refused(lambda: agents[ME].apply(status_path("web"), body, manager))
+    assert status_of(web) == before
+
+
+def test_no_other_nodes_entry_is_taken_away(web: Administrator, agents: Mapping[str, Api]) -> None:
+    before = status_of(web)
+    assert refused(lambda: agents[ME].apply(status_path("web"), apply_body("web", None), field_manager(OTHER)))
+    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": {"nodes": []}}))
+    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": None}))
+    assert status_of(web) == before
+
+
+@pytest.mark.parametrize("field", sorted(OTHERS_STATUS))
+def test_nothing_that_is_the_operators(web: Administrator, agents: Mapping[str, Api], field: str) -> None:
+    before = status_of(web)
+    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": {field: OTHERS_STATUS[field]}}))
+    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": {field: None}}))
+    assert status_of(web) == before
+
+
+def test_spec_and_metadata_sent_with_a_status_change_nothing(web: Administrator, agents: Mapping[str, Api]) -> None:
+    before = web.get("virtualip", "web")
+    assert before is not None
+    body = {"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "finalizers": ["a/b"]}, "spec": {"vrid": 7}}
+    agents[ME].merge(status_path("web"), body)
+    after = web.get("virtualip", "web")
+    assert after is not None
+    assert after["spec"] == before["spec"]
+    assert {key: after["metadata"].get(key) for key in ("labels", "annotations", "finalizers")} == dict.fromkeys(
+        ("labels", "annotations", "finalizers")
+    )
+
+
+def test_a_token_that_names_no_node_writes_nothing(web: Administrator, agents: Mapping[str, Api]) -> None:
+    body = apply_body("web", entry(ME))
+    assert refused(lambda: agents["unbound"].apply(status_path("web"), body, field_manager(ME)))
+    assert refused(lambda: agents["unbound"].create(LEASES, lease_body(lease_name(ME), ME)))
+    assert refused(lambda: agents["unbound"].create(LEASES, lease_body("virtualip-", "")))
+
+
+def test_its_own_lease_and_no_other(web: Administrator, agents: Mapping[str, Api]) -> None:
+    agents[OTHER].create(LEASES, lease_body(lease_name(OTHER), OTHER))
+    agents[ME].create(LEASES, lease_body(lease_name(ME), ME))
+    agents[ME].merge(f"{LEASES}/{lease_name(ME)}", {"spec": {"renewTime": "2026-01-01T00:00:01.000000Z"}})
+    assert refused(lambda: agents[ME].merge(f"{LEASES}/{lease_name(ME)}", {"spec": {"holderIdentity": OTHER}}))
+    assert refused(lambda: agents[ME].merge(f"{LEASES}/{lease_name(OTHER)}", {"spec": {"leaseDurationSeconds": 9}}))
+    assert refused(lambda: agents[ME].create(LEASES, lease_body("virtualip-gamma", ME)))
+    elsewhere = LEASES.replace(NAMESPACE, "kube-system")
+    assert refused(lambda: agents[ME].create(elsewhere, lease_body(lease_name(ME), ME)))
+    assert refused(lambda: agents[ME].get(elsewhere))
+
+
+def test_what_a_reporter_reads_it_may_read(web: Administrator, agents: Mapping[str, Api]) -> None:
+    web.secret("vrrp", password="12345")
+    agents[ME].get(MEMBERS_PATH, {"labelSelector": f"virtualip.dev/node={ME}"})
+    agents[ME].get(f"{VIRTUAL_IPS_PATH}/web")
+    agents[ME].get(f"/api/v1/namespaces/{NAMESPACE}/secrets/vrrp")
+    for plural in ("virtualips", "virtualipmembers"):
+        agents[ME].get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.virtualip.dev")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        VIRTUAL_IPS_PATH,
+        "/api/v1/nodes",
+        "/api/v1/namespaces/kube-system/secrets/any",
+        f"/api/v1/namespaces/{NAMESPACE}/secrets",
+        f"/api/v1/namespaces/{NAMESPACE}/configmaps",
+        f"/api/v1/namespaces/{NAMESPACE}/pods",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    ],
+)
+def test_it_reads_nothing_else(agents: Mapping[str, Api], path: str) -> None:
+    assert refused(lambda: agents[ME].get(path))
+
+
+def test_it_makes_and_deletes_nothing_of_ours(web: Administrator, agents: Mapping[str, Api]) -> None:
+    web.member("web", ME)
+    assert refused(lambda: agents[ME].merge(f"{VIRTUAL_IPS_PATH}/web", {"spec": {"priority": 7}}))
+    assert refused(lambda: agents[ME].merge(f"{MEMBERS_PATH}/web.{ME}", {"spec": {"rank": 1}}))
+    for path in (f"{VIRTUAL_IPS_PATH}/web", f"{MEMBERS_PATH}/web.{ME}", f"{LEASES}/{lease_name(ME)}"):
+        assert refused(lambda path=path: agents[ME]._request("DELETE", path, None))
+
+
+def test_the_policy_alone_refuses_what_rbac_would_not(
+    web: Administrator, agents: Mapping[str, Api], tmp_path: Path
+) -> None:
+    """As if somebody had given the agent's account all verbs."""
+    rules = [{"apiGroups": ["virtualip.dev", "coordination.k8s.io"], "resources": ["*"], "verbs": ["*"]}]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "too-much"}}
+    subject = {"kind": "ServiceAccount", "name": "virtualip-agent", "namespace": NAMESPACE}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "too-much"}
+    web.apply({**role, "rules": rules})
+    web.apply({**role, "kind": "ClusterRoleBinding", "subjects": [subject], "roleRef": reference})
+    try:
+        eventually(lambda: not refused(lambda: agents[ME].get(VIRTUAL_IPS_PATH)))
+        web.member("web", ME)
+        assert refused(lambda: agents[ME].merge(f"{VIRTUAL_IPS_PATH}/web", {"spec": {"priority": 7}}))
+        assert refused(lambda: agents[ME].merge(f"{MEMBERS_PATH}/web.{ME}", {"spec": {"rank": 1}}))
+        for path in (f"{VIRTUAL_IPS_PATH}/web", f"{MEMBERS_PATH}/web.{ME}", VIRTUAL_IPS_PATH):
+            assert refused(lambda path=path: agents[ME]._request("DELETE", path, None))
+    finally:
+        for kind in ("clusterrolebinding", "clusterrole"):
+            web.delete(kind, "too-much")
