@@ -29,6 +29,10 @@ class PutBack:
             self.due_at = now + _BACKOFF
         return False
 
+    def postpone(self, now: int) -> None:
+        """Due at the next timer, after everything that is waiting to be heard."""
+        self.due_at = now
+
     def due(self, now: int) -> bool:
         """Whether a putting back that was put off is due; it counts as done."""
         if self.due_at is None or now < self.due_at:

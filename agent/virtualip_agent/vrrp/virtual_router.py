@@ -10,13 +10,13 @@ from typing import assert_never
 
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
-from virtualip_agent.vrrp.acceptance import judge
 from virtualip_agent.vrrp.fitness import Fitness
 from virtualip_agent.vrrp.hand_over import HandOver
 from virtualip_agent.vrrp.master_schedule import MasterSchedule
-from virtualip_agent.vrrp.master_watch import MasterWatch
-from virtualip_agent.vrrp.packet import Drop
+from virtualip_agent.vrrp.master_watch import MasterWatch, TakeOver
 from virtualip_agent.vrrp.priority import OWNER
+from virtualip_agent.vrrp.reception import Reception
+from virtualip_agent.vrrp.report import Report
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_api.status import State
 
@@ -38,20 +38,14 @@ class VirtualRouter:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.deadline: int | None = None
-        self.drops: dict[str, int] = {}
-        self.mismatches: dict[bytes, str] = {}
-        """Member's source address -> what differs in its advertisements."""
         self._phase = _Phase.INITIALIZE
         self._fitness = Fitness(settings)
         self._watch = MasterWatch(settings)
+        self._reception = Reception()
         self._schedule = MasterSchedule()
         self._hand_over: HandOver | None = None
         self._stop: ev.Stop | None = None
-        # what is told
-        self._reason = ""
-        self._fault_message = ""
-        self._takeover = -1
-        self._reported: tuple[object, ...] = ()
+        self._report = Report()
 
     @property
     def state(self) -> State:
@@ -69,6 +63,16 @@ class VirtualRouter:
     def master(self) -> bytes:
         """Source address of the MASTER that is heard, or our own."""
         return self._watch.master
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Counters of what was heard and did not count, and `mismatch`."""
+        return self._reception.drops
+
+    @property
+    def mismatches(self) -> dict[bytes, str]:
+        """Member's source address -> what differs in its advertisements."""
+        return self._reception.mismatches
 
     @property
     def is_master(self) -> bool:
@@ -107,13 +111,16 @@ class VirtualRouter:
                 self._fitness.forget_refusal()
                 self._reconsider(now, effects)
             case ev.AddressesRemoved():
-                if self._phase is _Phase.MASTER and self._schedule.put_back.removed(now):
-                    self._put_addresses_back(now, effects)
+                self._addresses_removed(now, effects)
             case ev.Stop():
                 self._stop_asked(event, now, effects)
             case _:
                 assert_never(event)
-        self._report(effects)
+        self._reception.forget(self.settings, now)
+        effective = self._fitness.effective
+        news = self._report.news(self.state, effective.priority, effective.message, self.master, self.mismatches)
+        if news is not None:
+            effects.append(news)
         self._arm()
         return effects
 
@@ -137,7 +144,7 @@ class VirtualRouter:
         elif changed:
             self._watch.compare(self.priority, self.settings, now)
         if self._phase is _Phase.INITIALIZE:
-            self._reason = "WaitingForTrackers"
+            self._report.reason = "WaitingForTrackers"
 
     def _reconsider_master(self, fault: tuple[str, str] | None, changed: bool, now: int, effects: Effects) -> None:
         if fault is not None and (self._fitness.link_down is not None or self._fitness.refused is not None):
@@ -160,9 +167,9 @@ class VirtualRouter:
 
     def _start(self, now: int, effects: Effects) -> None:
         """RFC 9568, section 6.4.1: Startup."""
-        first = self._watch.startup(now)
+        first = self._watch.startup(self.settings, now)
         if self.priority == OWNER:
-            self._become_master("Owner", -1, now, effects, contested=False)
+            self._become_master(TakeOver("Owner", contested=False), now, effects)
             return
         self._become_backup("Adopted" if self._watch.adopted else "Listening", now)
         if not first:
@@ -173,9 +180,9 @@ class VirtualRouter:
 
     def _become_backup(self, reason: str, now: int) -> None:
         self._phase = _Phase.BACKUP
-        self._reason = reason
-        self._takeover = -1
+        self._report.reason, self._report.takeover = reason, -1
         self._watch.wait(now)
+        self._watch.let_go()
         self._hand_over = None
 
     def _backup_heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
@@ -185,24 +192,17 @@ class VirtualRouter:
             effects.append(fx.RemoveAddresses())
             self._watch.wait(now)
         reason = self._watch.heard(event.advertisement, event.source, self.priority, self.settings, now)
-        self._reason = reason or self._reason
-
-    def _backup_expired(self, now: int, effects: Effects) -> None:
-        reason, takeover, contested = self._watch.expired(now)
-        self._become_master(reason, takeover, now, effects, contested=contested)
+        self._report.reason = reason or self._report.reason
 
     # ---- MASTER: RFC 9568, section 6.4.3
 
-    def _become_master(self, reason: str, takeover: int, now: int, effects: Effects, *, contested: bool) -> None:
+    def _become_master(self, take_over: TakeOver, now: int, effects: Effects) -> None:
         self._phase = _Phase.MASTER
-        self._reason = reason
-        self._takeover = takeover
-        self._watch.adopted = False
-        self._watch.master = self._fitness.source
-        self._watch.use_interval(self.settings.advert_interval)
+        self._report.reason, self._report.takeover = take_over.reason, take_over.takeover
+        self._watch.take_over(self._fitness.source, self.settings)
         self._hand_over = None
         self._schedule = MasterSchedule()
-        self._schedule.announce(self.settings, now, contested=contested)
+        self._schedule.announce(self.settings, now, contested=take_over.contested)
         effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
         self._advertise(now, effects)
 
@@ -219,17 +219,21 @@ class VirtualRouter:
         if priority == 0:
             # RFC 9568: advertise at once; and the neighbours hear from us last
             self._reply(now, effects)
-        elif self._outranks(priority, event.source) or self._schedule.overslept(self.settings, now):
-            # The second: we slept so long that others were right to take over. Whoever did keeps it; what our
-            # kernel let expire must not flip back (preemption is theirs to allow).
-            effects.append(fx.RemoveAddresses())
-            self._become_backup("HigherPriorityHeard", now)
-            self._watch.note(priority, event.source, now)
-            if self.settings.version == 3:
-                self._watch.use_interval(event.advertisement.interval)
+        elif self._outranks(priority, event.source):
+            self._yield_to(event, "HigherPriorityHeard", now, effects)
+        elif self._schedule.overslept(self.settings, now):
+            # We slept so long that others were right to take over. Whoever did keeps it; what our kernel let expire
+            # must not flip back (preemption is theirs to allow).
+            self._yield_to(event, "Overslept", now, effects)
         else:
             # RFC 9568, section 6.4.3: assert ourselves; and again to those who learned the loser's address
             self._reply(now, effects)
+
+    def _yield_to(self, event: ev.Heard, reason: str, now: int, effects: Effects) -> None:
+        effects.append(fx.RemoveAddresses())
+        self._become_backup(reason, now)
+        self._watch.note(event.advertisement, event.source, now)
+        self._watch.learn(event.advertisement)
 
     def _outranks(self, priority: int, source: bytes) -> bool:
         """Whether a sender beats us: priority, then the greater source address (unsigned, as bytes compare)."""
@@ -254,6 +258,15 @@ class VirtualRouter:
         if self._schedule.advertisement_due(self.settings, now):
             effects.append(fx.SendAdvertisement(self.priority))
 
+    def _addresses_removed(self, now: int, effects: Effects) -> None:
+        if self._phase is not _Phase.MASTER:
+            return
+        if self._hand_over is None and self._schedule.overslept(self.settings, now):
+            # the kernel let them expire while we slept: who has taken over since is to be heard first
+            self._schedule.put_back.postpone(now)
+        elif self._schedule.put_back.removed(now):
+            self._put_addresses_back(now, effects)
+
     def _put_addresses_back(self, now: int, effects: Effects) -> None:
         effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
         self._schedule.announce(self.settings, now, contested=False)
@@ -275,14 +288,16 @@ class VirtualRouter:
             effects += (fx.RemoveAddresses(), fx.SendAdvertisement(0))
         self._become_backup("HandedOver", now)
         if heard is not None:
-            self._watch.note(heard.advertisement.priority, heard.source, now)
+            self._watch.note(heard.advertisement, heard.source, now)
+            self._watch.learn(heard.advertisement)
         if self._stop is not None:
             self._release(effects)
         elif fault is not None:
             self._enter_fault(*fault, effects)
 
     def _stop_asked(self, stop: ev.Stop, now: int, effects: Effects) -> None:
-        self._stop = stop
+        # withdrawn stays withdrawn, though the agent ends before the hand-over does
+        self._stop = ev.Stop(withdrawn=stop.withdrawn or (self._stop is not None and self._stop.withdrawn))
         if self._phase is _Phase.MASTER:
             if self._hand_over is None:
                 self._resign(now, effects)
@@ -293,7 +308,7 @@ class VirtualRouter:
 
     def _release(self, effects: Effects) -> None:
         self._phase = _Phase.STOPPED
-        self._reason = "Stopped"
+        self._report.reason = "Stopped"
         effects.append(fx.Released())
 
     # ---- FAULT, link, settings
@@ -302,68 +317,73 @@ class VirtualRouter:
         if self._watch.adopted:
             self._watch.adopted = False
             effects.append(fx.RemoveAddresses())
-        if self._phase is not _Phase.FAULT:
-            self._takeover = -1
+        self._report.takeover = -1
+        if self._phase is _Phase.MASTER:
+            self._watch.let_go()
         self._phase = _Phase.FAULT
         self._hand_over = None
-        self._reason = reason
-        self._fault_message = message
+        self._report.reason, self._report.fault_message = reason, message
 
     def _link_up(self, event: ev.LinkUp, now: int, effects: Effects) -> None:
         was_down = self._fitness.link_up(event.source)
-        self._watch.adopted = event.adopted and self._phase is not _Phase.MASTER
-        if self._phase is _Phase.MASTER:
-            self._watch.master = event.source
         if was_down:
             self._watch.deafen()
+        if self._phase is _Phase.MASTER and self._watch.master != event.source:
+            # a resignation counts only from the address that was heard as MASTER
+            self._watch.master = event.source
+            if self._hand_over is None:
+                self._advertise(now, effects)
+        elif self._phase is _Phase.BACKUP and event.adopted:
+            effects.append(fx.RemoveAddresses())  # we take part already: they are not ours to hold
+        elif self._phase in (_Phase.INITIALIZE, _Phase.FAULT):
+            self._watch.adopted = event.adopted
         self._reconsider(now, effects)
 
     def _settings_changed(self, settings: Settings, now: int, effects: Effects) -> None:
         before = self.settings
         self.settings = settings
-        if settings.version == 2 or settings.advert_interval != before.advert_interval:
-            self._watch.use_interval(settings.advert_interval)
-        self.mismatches = {source: text for source, text in self.mismatches.items() if source in settings.members}
         if self._phase is _Phase.MASTER:
             self._schedule.hasten(settings, now)
             if settings.addresses != before.addresses:
                 self._put_addresses_back(now, effects)
         self._reconsider(now, effects)
+        if self._phase is _Phase.BACKUP:
+            self._watch.settings_changed(self.priority, settings, now)
+        elif settings.advert_interval != before.advert_interval and self.is_master and self._hand_over is None:
+            # told at once, and again when the old interval is over: where one is lost, those who still wait by the
+            # old one would take a longer one for silence
+            effects.append(fx.SendAdvertisement(self.priority))
 
     # ---- shared by the phases
 
     def _heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
-        if event.source == self._fitness.source:
-            self._count(Drop.OWN_ADDRESS)
+        if not self._reception.accepts(event, self._fitness.source, self.settings, now):
             return
-        drop, mismatch = judge(event.advertisement, event.source, self.settings)
-        if mismatch:
-            self._count("mismatch")
-        if self.mismatches.get(event.source, "") != mismatch and event.source in self.settings.members:
-            others = {source: text for source, text in self.mismatches.items() if source != event.source}
-            self.mismatches = others | ({event.source: mismatch} if mismatch else {})
-        if drop is not None:
-            self._count(drop)
-        elif self._phase is _Phase.BACKUP:
+        if self._phase is _Phase.BACKUP:
             self._backup_heard(event, now, effects)
         elif self._phase is _Phase.MASTER:
             self._master_heard(event, now, effects)
-        elif self._phase is _Phase.FAULT and event.advertisement.priority:
-            self._watch.note(event.advertisement.priority, event.source, now)
+        elif event.advertisement.priority:
+            self._deaf_heard(event, now, effects)
+
+    def _deaf_heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
+        """While we do not take part (yet): who is MASTER is good to know, and what an earlier process left goes."""
+        if self._watch.adopted:
+            self._watch.adopted = False
+            effects.append(fx.RemoveAddresses())
+        if self._watch.note(event.advertisement, event.source, now):
+            self._watch.learn(event.advertisement)
 
     def _timer_expired(self, now: int, effects: Effects) -> None:
         if self.deadline is None or now < self.deadline:
             return
         if self._phase is _Phase.BACKUP:
-            self._backup_expired(now, effects)
+            self._become_master(self._watch.expired(now), now, effects)
         elif self._phase is _Phase.MASTER:
             self._master_expired(now, effects)
         elif self._phase is _Phase.FAULT and self._fitness.retry_at is not None:
             self._fitness.forget_refusal()
             self._reconsider(now, effects)
-
-    def _count(self, name: str) -> None:
-        self.drops[name] = self.drops.get(name, 0) + 1
 
     def _arm(self) -> None:
         match self._phase:
@@ -377,11 +397,3 @@ class VirtualRouter:
                 self.deadline = self._fitness.retry_at
             case _:
                 self.deadline = None
-
-    def _report(self, effects: Effects) -> None:
-        message = self._fault_message if self._phase is _Phase.FAULT else self._fitness.effective.message
-        seen = (self.state, self.priority, self._reason, message, self.master, self.mismatches)
-        if seen != self._reported:
-            entered = not self._reported or self._reported[0] != self.state
-            self._reported = seen
-            effects.append(fx.Transitioned(self.state, self._reason, message, self._takeover, entered))

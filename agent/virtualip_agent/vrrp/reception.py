@@ -1,0 +1,51 @@
+"""What happens to an advertisement before the state machine sees it: judged, counted, its differences remembered."""
+
+from typing import Final
+
+from virtualip_agent.vrrp import events as ev
+from virtualip_agent.vrrp.acceptance import judge
+from virtualip_agent.vrrp.packet import Drop
+from virtualip_agent.vrrp.settings import Settings
+
+_INTERVALS: Final = 3
+
+
+class Reception:
+    """Counters, and which members do not agree with our settings for as long as they go on saying so."""
+
+    def __init__(self) -> None:
+        self.drops: dict[str, int] = {}
+        self.mismatches: dict[bytes, str] = {}
+        """Member's source address -> what differs, for a person to read. Replaced when it changes, never altered."""
+        self._until: dict[bytes, int] = {}
+
+    def accepts(self, event: ev.Heard, own_source: bytes, settings: Settings, now: int) -> bool:
+        """Whether the advertisement counts."""
+        if event.source == own_source:
+            self._count(Drop.OWN_ADDRESS)
+            return False
+        drop, mismatch = judge(event.advertisement, event.source, settings)
+        if mismatch:
+            self._count("mismatch")
+        if event.source in settings.members:
+            self._until[event.source] = now + _INTERVALS * max(event.advertisement.interval, settings.advert_interval)
+            if self.mismatches.get(event.source, "") != mismatch:
+                others = {source: text for source, text in self.mismatches.items() if source != event.source}
+                self.mismatches = others | ({event.source: mismatch} if mismatch else {})
+        if drop is not None:
+            self._count(drop)
+        return drop is None
+
+    def forget(self, settings: Settings, now: int) -> None:
+        """A member that is silent has perhaps been put right since; and who is no member is nobody's mismatch."""
+        if self.mismatches:
+            kept = {
+                source: text
+                for source, text in self.mismatches.items()
+                if source in settings.members and now <= self._until[source]
+            }
+            if len(kept) != len(self.mismatches):
+                self.mismatches = kept
+
+    def _count(self, name: str) -> None:
+        self.drops[name] = self.drops.get(name, 0) + 1
