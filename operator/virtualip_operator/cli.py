@@ -1,6 +1,8 @@
 """virtualip-operator. Every option also by environment variable."""
 
 import logging
+import os
+import socket
 import sys
 
 import click
@@ -47,6 +49,14 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
     help="HOST:PORT of /healthz alone, for the kubelet's liveness probe. It does not depend on the API server.",
 )
 @click.option(
+    "--identity",
+    envvar="VIRTUALIP_IDENTITY",
+    default=lambda: f"{socket.gethostname()}-{os.getpid()}",
+    show_default="HOSTNAME-PID",
+    show_envvar=True,
+    help="This replica's name in the Lease by which one of several leads.",
+)
+@click.option(
     "--log-format",
     envvar="VIRTUALIP_LOG_FORMAT",
     type=click.Choice(["plain", "json"]),
@@ -62,7 +72,9 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
     show_default=True,
     show_envvar=True,
 )
-def main(namespace: str, metrics_address: str, health_address: str, log_format: str, log_level: str) -> None:
+def main(
+    namespace: str, metrics_address: str, health_address: str, identity: str, log_format: str, log_level: str
+) -> None:
     """Plans VirtualIPs and tells their state.
 
     Talks to the API server with the pod's ServiceAccount; elsewhere, or where KUBECONFIG is set, as that says.
@@ -72,7 +84,7 @@ def main(namespace: str, metrics_address: str, health_address: str, log_format: 
     # kopf tells of every event that it handled.
     logging.getLogger("kopf").setLevel(logging.DEBUG if log_level == "debug" else logging.WARNING)
     try:
-        run(Options(namespace, metrics_address, health_address))
+        run(Options(namespace, metrics_address, health_address, identity))
     except CannotConfigure as error:
         sys.exit(f"no credentials for an API server: {error}")
     except OSError as error:

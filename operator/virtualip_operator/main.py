@@ -14,6 +14,7 @@ from virtualip_operator.api import Api
 from virtualip_operator.handlers import make_registry, make_settings
 from virtualip_operator.health import Health
 from virtualip_operator.http_server import health_app, metrics_app, serve
+from virtualip_operator.leadership import Leadership
 from virtualip_operator.lease_watch import LeaseWatch
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.reconciler import Reconciler
@@ -39,6 +40,8 @@ class Options:
     """HOST:PORT of /metrics; '' for none."""
     health_address: str
     """HOST:PORT of /healthz; '' for none."""
+    identity: str
+    """This replica's name, in the leader's Lease."""
 
 
 def run(options: Options) -> None:
@@ -53,12 +56,16 @@ def run(options: Options) -> None:
         serve(options.health_address, {"/healthz": apps["/healthz"]})
     silence = Silence(time.monotonic())
     LeaseWatch(api, options.namespace, silence).start()
-    workers = Workers(api, store, queue, Reconciler(api, store, silence, metrics), metrics, health)
+    leadership = Leadership(api, options.namespace, options.identity, lambda: workers.look_at_everything())
+    reconciler = Reconciler(api, store, silence, metrics)
+    workers = Workers(api, store, queue, reconciler, metrics, health, lambda: leadership.leading)
+    leadership.start()
     workers.start()
     try:
         asyncio.run(_watch(api, store, queue, workers, health))
     finally:
         workers.stop()
+        leadership.resign()
 
 
 async def _watch(api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health) -> None:

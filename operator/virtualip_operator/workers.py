@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.health import Health
@@ -25,7 +26,14 @@ class Workers:
     """Nothing is planned before a first complete list of everything has succeeded."""
 
     def __init__(
-        self, api: Api, store: Store, queue: WorkQueue, reconciler: Reconciler, metrics: Metrics, health: Health
+        self,
+        api: Api,
+        store: Store,
+        queue: WorkQueue,
+        reconciler: Reconciler,
+        metrics: Metrics,
+        health: Health,
+        leading: Callable[[], bool],
     ) -> None:
         self._api = api
         self._store = store
@@ -33,6 +41,7 @@ class Workers:
         self._reconciler = reconciler
         self._metrics = metrics
         self._health = health
+        self._leading = leading
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -43,6 +52,11 @@ class Workers:
         """Lets them end after their turns."""
         self._stopping.set()
         self._queue.close()
+
+    def look_at_everything(self) -> None:
+        """For a replica that has just begun to lead: whatever was noticed before was another's to act upon."""
+        for name in self._store.virtual_ips():
+            self._queue.add(name)
 
     def tick(self, now: float) -> None:
         """To be called each second: a Lease that runs out makes no event. `now`: monotonic seconds."""
@@ -74,15 +88,18 @@ class Workers:
 
     def _list(self) -> None:
         self._store.listed(self._api.get(VIRTUAL_IPS), self._api.get(MEMBERS), self._api.get(NODES))
-        for name in self._store.virtual_ips():
-            self._queue.add(name)
+        self.look_at_everything()
 
     def _work(self, name: str) -> None:
         while not self._stopping.is_set():
             self._health.beat(name, within=120.0)
             virtual_ip = self._queue.take(_TURN)
-            if virtual_ip is not None:
+            if virtual_ip is None:
+                continue
+            if self._leading():
                 self._take_turn(virtual_ip)
+            else:
+                self._queue.done(virtual_ip)
 
     def _take_turn(self, virtual_ip: str) -> None:
         try:
