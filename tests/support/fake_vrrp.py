@@ -22,7 +22,6 @@ class FakeVrrp:
         self.states: dict[str, ipc.RouterState] = {}
         self.advertised: dict[str, list[int]] = {}
         self.complete = False
-        self.reading = True
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._clients: list[socket.socket] = []
@@ -160,8 +159,12 @@ class FakeVrrp:
 
     def say(self, message: ipc.FromVrrp) -> None:
         """To whoever is connected."""
+        self.say_bytes(ipc.encode(message))
+
+    def say_bytes(self, packet: bytes) -> None:
+        """The same with any bytes."""
         for client in self._clients:
-            client.send(ipc.encode(message))
+            client.send(packet)
 
     @property
     def connected(self) -> bool:

@@ -1,0 +1,121 @@
+"""All trackers of the node: an edit restarts what it changes and nothing else."""
+
+from virtualip_agent.control.trackers.base import Check, Report, RunningTracker
+from virtualip_agent.control.trackers.board import TrackerBoard
+from virtualip_agent.ipc import Contribution
+from virtualip_api.trackers import ProcessTracker, Tracker, TrackerKind
+
+
+class Running:
+    """A tracker of which the test is the world."""
+
+    def __init__(self, check: TrackerKind, report: Report) -> None:
+        self.check = check
+        self.report = report
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class World:
+    """Everything that was started, and who was told of a change."""
+
+    def __init__(self, first: Check | None = None) -> None:
+        self.started: list[Running] = []
+        self.changed: list[str] = []
+        self._first = first
+        self.board = TrackerBoard(self._start, self.changed.append)
+
+    def _start(self, check: TrackerKind, report: Report) -> RunningTracker:
+        running = Running(check, report)
+        self.started.append(running)
+        if self._first is not None:
+            report(self._first)
+        return running
+
+    @property
+    def alive(self) -> list[TrackerKind]:
+        return [running.check for running in self.started if not running.closed]
+
+
+def tracker(name: str = "apache", process: str = "httpd", weight: int = 10) -> Tracker:
+    return Tracker(name, ProcessTracker(process), weight=weight)
+
+
+def test_a_tracker_without_a_result_contributes_nothing_not_even_0() -> None:
+    world = World()
+    world.board.run({"web": (tracker(),)})
+    assert world.board.contributions("web") == {}
+    assert world.board.statuses("web") == ()
+
+
+def test_a_result_is_weighed_and_told_of() -> None:
+    world = World()
+    world.board.run({"web": (tracker(),)})
+    world.started[0].report(Check(True, "running"))
+    assert world.changed == ["web"]
+    assert world.board.contributions("web") == {"apache": Contribution(10)}
+    status = world.board.statuses("web")[0]
+    assert (status.name, status.healthy, status.contribution, status.message) == ("apache", True, 10, "running")
+    assert status.last_transition_time.endswith("Z")
+
+
+def test_a_result_given_within_the_start_is_there_for_who_started_it() -> None:
+    world = World(first=Check(True))
+    world.board.run({"web": (tracker(),)})
+    assert world.changed == []
+    assert world.board.contributions("web") == {"apache": Contribution(10)}
+
+
+def test_the_same_result_again_is_no_change() -> None:
+    world = World()
+    world.board.run({"web": (tracker(),)})
+    for _ in range(3):
+        world.started[0].report(Check(True))
+    assert world.changed == ["web"]
+
+
+def test_the_time_is_that_of_the_last_change_of_health_not_of_the_message() -> None:
+    world = World()
+    world.board.run({"web": (tracker(),)})
+    world.started[0].report(Check(False, "0 processes, 2 wanted"))
+    before = world.board.statuses("web")[0]
+    world.started[0].report(Check(False, "1 process, 2 wanted"))
+    after = world.board.statuses("web")[0]
+    assert (before.message, after.message) == ("0 processes, 2 wanted", "1 process, 2 wanted")
+    assert before.last_transition_time == after.last_transition_time
+    world.started[0].report(Check(True))
+    assert world.board.statuses("web")[0].last_transition_time > before.last_transition_time
+
+
+def test_another_weight_counts_at_once_and_the_tracker_goes_on() -> None:
+    world = World(first=Check(True))
+    world.board.run({"web": (tracker(weight=10),)})
+    world.board.run({"web": (tracker(weight=20),)})
+    assert len(world.started) == 1
+    assert world.board.contributions("web") == {"apache": Contribution(20)}
+
+
+def test_another_check_is_another_tracker() -> None:
+    world = World(first=Check(True))
+    world.board.run({"web": (tracker(process="httpd"),)})
+    world.board.run({"web": (tracker(process="nginx"),)})
+    assert world.alive == [ProcessTracker("nginx")]
+
+
+def test_what_is_no_longer_declared_is_stopped_and_the_rest_untouched() -> None:
+    world = World(first=Check(True))
+    world.board.run({"web": (tracker("a", "a"), tracker("b", "b")), "api": (tracker("a", "a"),)})
+    world.board.run({"web": (tracker("b", "b"),)})
+    assert world.alive == [ProcessTracker("b")]
+    assert len(world.started) == 3
+    assert world.board.contributions("api") == {}
+
+
+def test_after_the_end_the_last_words_stay_and_nothing_runs() -> None:
+    world = World(first=Check(True))
+    world.board.run({"web": (tracker(),)})
+    world.board.close()
+    assert world.alive == []
+    assert world.board.contributions("web") == {"apache": Contribution(10)}

@@ -1,0 +1,335 @@
+"""Whether processes run. Real processes: forks that name themselves, and executables under other names."""
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from virtualip_agent.control.trackers.base import Check, Result
+from virtualip_agent.control.trackers.proc import Proc
+from virtualip_agent.control.trackers.process import RunningProcessTracker, result_of
+from virtualip_agent.control.trackers.process_table import Pattern, ProcessTable
+from virtualip_api.trackers import ProcessTracker
+
+PR_SET_NAME = 15
+libc = ctypes.CDLL(None)
+
+
+class Processes:
+    """Children of the test, by pid; all are gone at the end."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._pids: set[int] = set()
+
+    def fork(self, comm: str) -> int:
+        """A process that calls itself so."""
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                libc.prctl(PR_SET_NAME, comm.encode(), 0, 0, 0)
+                os.write(write, b".")
+                signal.pause()
+            finally:
+                os._exit(0)
+        os.read(read, 1)
+        os.close(read)
+        os.close(write)
+        self._pids.add(pid)
+        return pid
+
+    def execute(self, argv0: str, *arguments: str) -> int:
+        """A process whose command line is this: python under that name, so that any argument will do."""
+        read, write = os.pipe()
+        os.set_inheritable(write, True)
+        code = "import os, signal, sys; os.write(int(sys.argv[-1]), b'.'); signal.pause()"
+        pid = os.posix_spawn(sys.executable, [argv0, "-S", "-c", code, *arguments, str(write)], os.environ)
+        os.read(read, 1)
+        os.close(read)
+        os.close(write)
+        self._pids.add(pid)
+        return pid
+
+    def binary(self, name: str) -> int:
+        """An executable of that name, run as itself."""
+        path = self._directory / name
+        shutil.copy(os.path.realpath("/bin/sleep"), path)
+        pid = os.posix_spawn(path, [str(path), "60"], os.environ)
+        self._pids.add(pid)
+        return pid
+
+    def kill(self, pid: int, *, reap: bool = True) -> None:
+        os.kill(pid, signal.SIGKILL)
+        if reap:
+            os.waitpid(pid, 0)
+            self._pids.discard(pid)
+        else:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    def end(self) -> None:
+        for pid in tuple(self._pids):
+            self.kill(pid)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    one = Processes(tmp_path)
+    yield one
+    one.end()
+
+
+class CountingProc(Proc):
+    """The real /proc, and how often it was looked through."""
+
+    scans = 0
+
+    def pids(self) -> list[int]:
+        type(self).scans += 1
+        return super().pids()
+
+
+@pytest.fixture
+async def table() -> AsyncIterator[ProcessTable]:
+    CountingProc.scans = 0
+    one = ProcessTable(CountingProc())
+    yield one
+    one.close()
+
+
+class Tracked:
+    """A tracker and everything it reported."""
+
+    def __init__(self, table: ProcessTable, name: str, **more: Any) -> None:
+        self.results: list[Result] = []
+        self.times: list[float] = []
+        self._changed = asyncio.Event()
+        self.tracker = RunningProcessTracker(ProcessTracker(name, **more), self._report, table)
+
+    def _report(self, result: Result) -> None:
+        self.results.append(result)
+        self.times.append(asyncio.get_running_loop().time())
+        self._changed.set()
+
+    @property
+    def passed(self) -> bool:
+        last = self.results[-1]
+        assert isinstance(last, Check)
+        return last.passed
+
+    async def becomes(self, passed: bool, within: float = 10.0) -> None:
+        async with asyncio.timeout(within):
+            while self.passed is not passed:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+async def counted(table: ProcessTable, condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_s1_httpd_starts_dies_and_starts_again(table: ProcessTable, processes: Processes) -> None:
+    tracked = Tracked(table, "vip-httpd")
+    assert tracked.results == [Check(False, "0 processes, 1 wanted")]
+    httpd = processes.binary("vip-httpd")
+    await tracked.becomes(True)
+    assert tracked.results[-1] == Check(True, "running")
+    processes.kill(httpd)
+    await tracked.becomes(False, within=0.2)  # by pidfd: a scan may be 0.25 s away
+    processes.binary("vip-httpd")
+    await tracked.becomes(True)
+
+
+async def test_what_runs_already_is_known_at_once(table: ProcessTable, processes: Processes) -> None:
+    processes.fork("vip-a")
+    assert Tracked(table, "vip-a").passed
+
+
+async def test_a_name_is_compared_over_the_15_characters_that_the_kernel_keeps(
+    table: ProcessTable, processes: Processes
+) -> None:
+    processes.binary("vip-controller-manager")
+    tracked = Tracked(table, "vip-controller-manager")
+    await tracked.becomes(True)
+    assert Tracked(table, "vip-controller-x").passed  # the same 15 characters
+    assert not Tracked(table, "vip-controlle").passed
+
+
+@pytest.mark.parametrize("name", ["vip (a) b", "vip) Z (x", "vip\tx", "vip é"])
+async def test_names_with_spaces_and_parentheses(table: ProcessTable, processes: Processes, name: str) -> None:
+    processes.fork(name)
+    assert Tracked(table, name).passed
+
+
+async def test_a_zombie_does_not_run(table: ProcessTable, processes: Processes) -> None:
+    pid = processes.fork("vip-zombie")
+    before = Tracked(table, "vip-zombie")
+    assert before.passed
+    processes.kill(pid, reap=False)
+    await before.becomes(False, within=0.2)
+    after = Tracked(table, "vip-zombie")
+    assert not after.passed
+    scans = CountingProc.scans
+    await counted(table, lambda: CountingProc.scans > scans + 1)
+    assert not before.passed
+    assert not after.passed
+
+
+async def test_exec_and_prctl_change_what_a_process_is(table: ProcessTable, tmp_path: Path) -> None:
+    tracked_before, tracked_after = Tracked(table, "vip-before"), Tracked(table, "vip-after")
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        libc.prctl(PR_SET_NAME, b"vip-before", 0, 0, 0)
+        os.read(read, 1)
+        libc.prctl(PR_SET_NAME, b"vip-after", 0, 0, 0)
+        signal.pause()
+        os._exit(0)
+    try:
+        await tracked_before.becomes(True)
+        os.write(write, b".")
+        await tracked_after.becomes(True)
+        assert not tracked_before.passed
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(read)
+        os.close(write)
+
+
+async def test_quorum_and_quorum_max(table: ProcessTable, processes: Processes) -> None:
+    tracked = Tracked(table, "vip-q", quorum=2, quorum_max=3)
+    pids = [processes.fork("vip-q")]
+    await counted(table, lambda: tracked.results[-1] == Check(False, "1 process, 2 wanted"))
+    pids.append(processes.fork("vip-q"))
+    await tracked.becomes(True)
+    pids += [processes.fork("vip-q"), processes.fork("vip-q")]
+    await tracked.becomes(False)
+    assert tracked.results[-1] == Check(False, "more than 3 processes")
+    processes.kill(pids[0])
+    await tracked.becomes(True, within=0.2)
+
+
+async def test_workers_that_come_and_go_within_the_quorum_are_not_reported(
+    table: ProcessTable, processes: Processes
+) -> None:
+    processes.fork("vip-w")
+    tracked = Tracked(table, "vip-w")
+    for _ in range(3):
+        worker = processes.fork("vip-w")
+        scans = CountingProc.scans
+        await counted(table, lambda: CountingProc.scans > scans)
+        processes.kill(worker)
+    assert tracked.results == [Check(True, "running")]
+
+
+async def test_a_start_counts_when_it_has_lasted_and_so_does_an_end(table: ProcessTable, processes: Processes) -> None:
+    tracked = Tracked(table, "vip-d", delay=300_000_000, terminate_delay=500_000_000)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    pid = processes.fork("vip-d")
+    await tracked.becomes(True)
+    assert tracked.times[-1] - started >= 0.3
+    ended = loop.time()
+    processes.kill(pid)
+    await tracked.becomes(False)
+    assert 0.5 <= tracked.times[-1] - ended < 1.0
+
+
+async def test_a_restart_within_the_delay_is_not_noticed(table: ProcessTable, processes: Processes) -> None:
+    pid = processes.fork("vip-r")
+    tracked = Tracked(table, "vip-r", terminate_delay=2_000_000_000)
+    processes.kill(pid)
+    processes.fork("vip-r")
+    pattern = Pattern(b"vip-r")
+    await counted(table, lambda: table.subscribe(pattern, lambda _: None) == 1)
+    await asyncio.sleep(0)
+    assert tracked.results == [Check(True, "running")]
+
+
+async def test_what_ran_at_the_start_needs_no_delay(table: ProcessTable, processes: Processes) -> None:
+    processes.fork("vip-s")
+    assert Tracked(table, "vip-s", delay=10**12).passed
+
+
+async def test_the_full_command_is_compared_as_it_was_run(table: ProcessTable, processes: Processes) -> None:
+    processes.execute("/opt/vip/server", "--port", "80")
+    assert Tracked(table, "/opt/vip/server", full_command=True).passed
+    assert not Tracked(table, "server", full_command=True).passed
+    assert not Tracked(table, "/opt/vip/server").passed
+
+
+async def test_arguments_are_compared_after_the_name(table: ProcessTable, processes: Processes) -> None:
+    pid = processes.execute("/opt/vip/worker", "--queue", "mail")
+    argv = Proc().command_line(pid)
+    assert argv is not None
+    whole = tuple(argument.decode() for argument in argv[1:])
+    name = "/opt/vip/worker"
+    assert Tracked(table, name, full_command=True, arguments=whole).passed
+    assert not Tracked(table, name, full_command=True, arguments=whole[:-1]).passed
+    assert Tracked(table, name, full_command=True, arguments=whole[:-1], arguments_match="Initial").passed
+    assert not Tracked(table, name, full_command=True, arguments=whole[1:], arguments_match="Initial").passed
+    beginnings = tuple(argument[:4] for argument in whole)
+    assert Tracked(table, name, full_command=True, arguments=beginnings, arguments_match="Partial").passed
+    assert not Tracked(table, name, full_command=True, arguments=("x", *beginnings[1:]), arguments_match="Partial").passed
+
+
+async def test_a_command_line_that_comes_later_is_found_and_its_end_too(
+    table: ProcessTable, processes: Processes
+) -> None:
+    tracked = Tracked(table, "/opt/vip/late", full_command=True)
+    pid = processes.execute("/opt/vip/late")
+    await tracked.becomes(True)
+    processes.kill(pid)
+    await tracked.becomes(False, within=0.2)
+
+
+async def test_many_trackers_need_one_scan_and_none_none(table: ProcessTable, processes: Processes) -> None:
+    processes.fork("vip-m")
+    trackers = [Tracked(table, "vip-m" if number % 2 else f"vip-m{number}") for number in range(250)]
+    assert CountingProc.scans <= 2
+    assert sum(tracked.passed for tracked in trackers) == 125
+    for tracked in trackers:
+        tracked.tracker.close()
+    scans = CountingProc.scans
+    await asyncio.sleep(0.4)
+    assert CountingProc.scans == scans
+
+
+async def test_a_closed_tracker_reports_nothing(table: ProcessTable, processes: Processes) -> None:
+    closed, other = Tracked(table, "vip-c"), Tracked(table, "vip-c")
+    closed.tracker.close()
+    processes.fork("vip-c")
+    await other.becomes(True)
+    assert len(closed.results) == 1
+
+
+async def test_without_a_descriptor_to_spare_the_scan_sees_the_end(
+    table: ProcessTable, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(pid: int, flags: int = 0) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    pid = processes.fork("vip-n")
+    tracked = Tracked(table, "vip-n")
+    assert tracked.passed
+    processes.kill(pid, reap=False)
+    await tracked.becomes(False)
+
+
+@pytest.mark.parametrize(
+    ("count", "passed", "message"),
+    [(0, False, "0 processes, 2 wanted"), (1, False, "1 process, 2 wanted"), (2, True, "at least 2 running")],
+)
+def test_the_message_says_what_is_missing(count: int, passed: bool, message: str) -> None:
+    assert result_of(ProcessTracker("httpd", quorum=2), count) == Check(passed, message)
