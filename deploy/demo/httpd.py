@@ -23,10 +23,11 @@ async def serve(port: int, name: str) -> None:
             writer.close()
 
     server = await asyncio.start_server(respond, "0.0.0.0", port, backlog=1024)
+    # only now: the tracker looks for the name, and whoever has it must answer
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"httpd", 0, 0, 0)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    ctypes.CDLL(None).prctl(_PR_SET_NAME, b"httpd", 0, 0, 0)
     asyncio.run(serve(int(sys.argv[1]), os.environ.get("NODE_NAME", "?")))
