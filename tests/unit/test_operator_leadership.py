@@ -8,7 +8,6 @@ import pytest
 from virtualip_operator.api import ApiError
 from virtualip_operator.leadership import DURATION, LEASE, STEP_DOWN, Leadership
 
-
 if TYPE_CHECKING:
     from virtualip_operator.api import Api
 
