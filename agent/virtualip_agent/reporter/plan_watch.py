@@ -43,6 +43,7 @@ class PlanWatch:
         read_password: Callable[[SecretKey], Password],
         lease_store: Callable[[], Store],
         checkpoint: Callable[[], None],
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._api = api
         self._node = node
@@ -50,6 +51,7 @@ class PlanWatch:
         self._read_password = read_password
         self._lease_store = lease_store
         self._checkpoint = checkpoint
+        self._clock = clock
         self._selector = {"labelSelector": f"{NODE_LABEL}={label_value(node)}"}
         self._resource_version = memory.resource_version
         self._store = memory.store
@@ -81,7 +83,7 @@ class PlanWatch:
         pause = 0.0
         while True:
             try:
-                self._list()
+                self.look()
                 pause = 0.0
                 self._follow()
             except ApiError as error:
@@ -91,7 +93,8 @@ class PlanWatch:
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
                 time.sleep(pause * (0.5 + random.random()))
 
-    def _list(self) -> None:
+    def look(self) -> None:
+        """Looks at all of this node's Members, and judges what is missing. ApiError."""
         crds = self._crds()
         answer = self._api.get(MEMBERS_PATH, self._selector)
         if crds != store.GONE:
@@ -105,11 +108,11 @@ class PlanWatch:
             self._distrust()
         self._take_replaced()
         named = {name for item in answer.get("items") or () if (name := self._seen(item))}
-        self._doubted_at = time.monotonic_ns() if crds == store.GONE else 0
+        self._doubted_at = self._clock() if crds == store.GONE else 0
         if crds != store.GONE:
             self._store = crds
             if not older and not metadata.get("continue"):
-                now = time.monotonic_ns()
+                now = self._clock()
                 for name in self._held.keys() - named:
                     self._held[name] = withdrawal.missing(self._held[name], now)
         self._resource_version = version
@@ -133,7 +136,7 @@ class PlanWatch:
             query = {**self._selector, "resourceVersion": self._resource_version}
             interrupted = False
             for event in self._api.watch(MEMBERS_PATH, query, self._watch_seconds()):
-                interrupted = self._handle(event)
+                interrupted = self.handle(event)
                 if interrupted:
                     break
             if not interrupted:
@@ -147,11 +150,11 @@ class PlanWatch:
         due = self._next_list_at()
         if due is None:
             return int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))
-        return max(1, -(-(due - time.monotonic_ns()) // 1_000_000_000))
+        return max(1, -(-(due - self._clock()) // 1_000_000_000))
 
     def _list_is_due(self) -> bool:
         due = self._next_list_at()
-        return due is not None and due <= time.monotonic_ns()
+        return due is not None and due <= self._clock()
 
     def _next_list_at(self) -> int | None:
         due = [held.missed_at + withdrawal.GRACE for held in self._held.values() if held.absences]
@@ -159,7 +162,7 @@ class PlanWatch:
             due.append(self._doubted_at + withdrawal.GRACE)
         return 0 if self._replaced.is_set() else min(due, default=None)
 
-    def _handle(self, event: WatchEvent) -> bool:
+    def handle(self, event: WatchEvent) -> bool:
         """Takes an event; whether the watch must end, as what it was to wait for has changed."""
         version = (event.object.get("metadata") or {}).get("resourceVersion")
         if version:
@@ -192,7 +195,7 @@ class PlanWatch:
         if plan is None or plan.name not in self._held:
             return
         log.info("%s: its Member was deleted", plan.name)
-        self._held[plan.name] = withdrawal.deleted(self._held[plan.name], plan.uid, time.monotonic_ns())
+        self._held[plan.name] = withdrawal.deleted(self._held[plan.name], plan.uid, self._clock())
         self._settle()
         self._checkpoint()
 
@@ -215,7 +218,7 @@ class PlanWatch:
                 case Verdict.KEEP:
                     log.warning("%s: kept though its Member is gone: %s", name, why)
                     self._held[name] = withdrawal.distrust(held)
-                    self._doubted_at = time.monotonic_ns()
+                    self._doubted_at = self._clock()
                 case Verdict.WAIT:
                     if owners[name] is Owner.PRESENT:
                         log.info("%s: waits: %s", name, why)

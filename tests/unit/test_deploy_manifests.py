@@ -1,0 +1,140 @@
+"""deploy/base says what the design's table says: privileges, token, probes; and the policy misses no field."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from virtualip_agent.run_directory import GROUP_ID
+
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "deploy/base"
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return [document for document in yaml.safe_load_all((BASE / name).read_text()) if document]
+
+
+def one(name: str, kind: str, called: str) -> dict[str, Any]:
+    (found,) = [d for d in documents(name) if d["kind"] == kind and d["metadata"]["name"] == called]
+    return found
+
+
+def agent_pod() -> dict[str, Any]:
+    spec: dict[str, Any] = one("agent.yaml", "DaemonSet", "virtualip-agent")["spec"]["template"]["spec"]
+    return spec
+
+
+def containers() -> dict[str, dict[str, Any]]:
+    return {container["name"]: container for container in agent_pod()["containers"]}
+
+
+def status_fields() -> set[str]:
+    crd = yaml.safe_load((ROOT / "crds/virtualip.yaml").read_text())
+    (version,) = crd["spec"]["versions"]
+    return set(version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"])
+
+
+def status_policy() -> str:
+    policy = one("policy.yaml", "ValidatingAdmissionPolicy", "virtualip-agent-status")
+    return "\n".join(validation["expression"] for validation in policy["spec"]["validations"])
+
+
+def test_each_status_field_of_the_crd_is_named_in_the_policy() -> None:
+    compared = re.findall(r"object\.\?status\.\?(\w+) == oldObject\.\?status\.\?(\w+)", status_policy())
+    assert {field for pair in compared for field in pair} == status_fields() - {"nodes"}
+    assert all(new == old for new, old in compared)
+
+
+def test_policies_deny_and_fail_closed_for_the_agents_account() -> None:
+    namespace = documents("namespace.yaml")[0]["metadata"]["name"]
+    account = f"system:serviceaccount:{namespace}:{agent_pod()['serviceAccountName']}"
+    for name in ("virtualip-agent-status", "virtualip-agent-lease"):
+        policy = one("policy.yaml", "ValidatingAdmissionPolicy", name)["spec"]
+        assert policy["failurePolicy"] == "Fail"
+        assert [c["expression"] for c in policy["matchConditions"]] == [f"request.userInfo.username == '{account}'"]
+        binding = one("policy.yaml", "ValidatingAdmissionPolicyBinding", name)["spec"]
+        assert binding == {"policyName": name, "validationActions": ["Deny"]}
+
+
+@pytest.mark.parametrize(
+    ("container", "user", "capabilities"),
+    [
+        ("vrrp", 0, ["NET_ADMIN", "NET_RAW", "SYS_NICE", "IPC_LOCK"]),
+        ("control", 0, []),
+        ("reporter", 64112, []),
+    ],
+)
+def test_each_container_has_its_privileges_and_no_more(container: str, user: int, capabilities: list[str]) -> None:
+    context = containers()[container]["securityContext"]
+    assert context["runAsUser"] == user
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert context["capabilities"].get("add", []) == capabilities
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert agent_pod()["securityContext"] == {
+        "supplementalGroups": [GROUP_ID],
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def test_the_reporter_is_nobody_special() -> None:
+    context = containers()["reporter"]["securityContext"]
+    assert (context["runAsNonRoot"], context["runAsGroup"]) == (True, GROUP_ID)
+
+
+def test_the_token_is_in_the_reporter_alone() -> None:
+    assert agent_pod()["automountServiceAccountToken"] is False
+    mounted = {name: {mount["name"] for mount in c["volumeMounts"]} for name, c in containers().items()}
+    assert [name for name, mounts in mounted.items() if "token" in mounts] == ["reporter"]
+
+
+def test_nothing_but_its_own_end_stops_vrrp() -> None:
+    vrrp = containers()["vrrp"]
+    assert "limits" not in vrrp["resources"]
+    assert not [key for key in vrrp if key.endswith("Probe") or key == "lifecycle"]
+    assert agent_pod()["priorityClassName"] == "system-node-critical"
+    assert agent_pod()["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_a_rolling_update_goes_node_by_node() -> None:
+    spec = one("agent.yaml", "DaemonSet", "virtualip-agent")["spec"]
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}}
+    assert spec["minReadySeconds"] > 0
+    # One advertisement interval of VRRPv3 at most, and 100 ms.
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] > 41
+
+
+def test_the_operator_is_unprivileged() -> None:
+    pod = one("operator.yaml", "Deployment", "virtualip-operator")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    for field in ("hostNetwork", "hostPID", "hostIPC"):
+        assert field not in pod
+
+
+def test_no_rule_has_a_wildcard() -> None:
+    for name in ("agent-rbac.yaml", "operator-rbac.yaml"):
+        for document in documents(name):
+            for rule in document.get("rules", ()):
+                assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+
+
+def test_no_cluster_wide_role_touches_secrets() -> None:
+    for name in ("agent-rbac.yaml", "operator-rbac.yaml"):
+        for document in documents(name):
+            if document["kind"] == "ClusterRole":
+                assert not [rule for rule in document["rules"] if "secrets" in rule["resources"]]
+
+
+def test_every_manifest_is_in_the_kustomization() -> None:
+    kustomization = documents("kustomization.yaml")[0]
+    files = {file.name for file in BASE.glob("*.yaml")} - {"kustomization.yaml"}
+    assert set(kustomization["resources"]) == {"../../crds", *files}

@@ -1,0 +1,201 @@
+"""What is told to the API and when, by a clock that the tests own: nobody waits."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from virtualip_agent.reporter.outbox import FIRST_PAUSE, LONGEST_PAUSE, SPACING, Job, Outbox
+
+BACKUP = {"state": "BACKUP", "priority": 100}
+MASTER = {"state": "MASTER", "priority": 100}
+FAULT = {"state": "FAULT", "priority": 0}
+
+
+def outbox() -> Outbox:
+    """One whose pauses are exact."""
+    return Outbox(jitter=lambda: 0.5)
+
+
+def test_the_first_change_goes_at_once_and_the_last_of_a_burst_after_the_spacing() -> None:
+    box = outbox()
+    box.want("web", BACKUP)
+    job = box.take(1000)
+    assert job == Job("web", BACKUP)
+    box.want("web", FAULT)
+    box.want("web", MASTER)
+    assert box.take(1001) is None  # one write at a time
+    box.done(job)
+    assert box.take(1002) is None
+    assert box.next_at() == 1000 + SPACING
+    assert box.take(1000 + SPACING) == Job("web", MASTER)
+
+
+def test_what_the_api_has_is_not_told_again() -> None:
+    box = outbox()
+    box.want("web", BACKUP)
+    job = box.take(0)
+    assert job
+    box.done(job)
+    box.want("web", dict(BACKUP))
+    assert box.take(10 * SPACING) is None
+    assert box.next_at() is None
+    assert box.idle()
+
+
+def test_a_change_back_during_a_write_is_told_too() -> None:
+    box = outbox()
+    box.want("web", BACKUP)
+    job = box.take(0)
+    assert job
+    box.want("web", MASTER)
+    box.want("web", BACKUP)
+    box.done(job)
+    assert box.take(SPACING) == Job("web", BACKUP)
+
+
+def test_an_outage_holds_everything_back_and_then_tells_what_is_true() -> None:
+    box = outbox()
+    box.want("web", BACKUP)
+    box.want("db", BACKUP)
+    job = box.take(0)
+    assert job
+    box.failed(job, 0)
+    assert box.take(FIRST_PAUSE - 1) is None
+    box.want("web", MASTER)
+    now, pauses = FIRST_PAUSE, []
+    for _ in range(8):
+        job = box.take(now)
+        assert job == Job("web", MASTER)
+        box.failed(job, now)
+        following = box.next_at()
+        assert following is not None
+        pauses.append(following - now)
+        now = following
+    assert pauses[0] == 2 * FIRST_PAUSE
+    assert pauses[-1] == LONGEST_PAUSE
+    job = box.take(now)
+    assert job == Job("web", MASTER)
+    box.done(job)
+    assert box.take(now) == Job("db", BACKUP)
+
+
+def test_masters_go_first() -> None:
+    box = outbox()
+    for name in "abc":
+        box.want(name, BACKUP)
+    box.want("d", MASTER)
+    jobs = [box.take(0) for _ in range(5)]
+    assert [job.name for job in jobs if job] == ["d", "a", "b", "c"]
+
+
+def test_a_refusal_holds_back_this_one_only() -> None:
+    box = outbox()
+    box.want("web", MASTER)
+    box.want("db", BACKUP)
+    job = box.take(0)
+    assert job
+    box.refused(job, 0)
+    assert box.take(0) == Job("db", BACKUP)
+    assert not box.idle()
+    assert box.take(FIRST_PAUSE) == Job("web", MASTER)
+
+
+def test_an_entry_is_taken_away_once_and_forgotten() -> None:
+    box = outbox()
+    box.want("web", BACKUP)
+    job = box.take(0)
+    assert job
+    box.done(job)
+    box.want("web", None)
+    job = box.take(SPACING)
+    assert job == Job("web", None)
+    box.done(job)
+    assert box.entries() == {}
+    assert box.take(10 * SPACING) is None
+
+
+def test_nothing_is_told_of_what_never_was() -> None:
+    box = outbox()
+    box.want("web", None)
+    assert box.take(0) is None
+
+
+def test_what_may_be_lost_is_told_again() -> None:
+    box = outbox()
+    box.want("web", BACKUP)
+    job = box.take(0)
+    assert job
+    box.done(job)
+    assert box.told_of("web", SPACING - 1) is None  # the API's caches may not show it yet
+    assert box.told_of("web", SPACING) == BACKUP
+    box.retell(["web"])
+    assert box.told_of("web", SPACING) is None
+    assert box.take(SPACING) == Job("web", BACKUP)
+    box.retell(["left over"])
+    assert box.take(SPACING) == Job("left over", None)
+
+
+class Ordered(RuleBasedStateMachine):
+    """With any mixture of changes, successes and failures, the API ends with the last entry, and never too many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = outbox()
+        self.now = 0
+        self.wanted: dict[str, dict[str, object] | None] = {}
+        self.api: dict[str, object] = {}
+        self.under_way: list[Job] = []
+        self.begun: dict[str, list[int]] = {}
+
+    @rule(name=st.sampled_from("ab"), state=st.sampled_from(["MASTER", "BACKUP", None]), priority=st.integers(1, 3))
+    def change(self, name: str, state: str | None, priority: int) -> None:
+        entry = None if state is None else {"state": state, "priority": priority}
+        self.wanted[name] = entry
+        self.box.want(name, entry)
+
+    @rule(milliseconds=st.integers(0, 400))
+    def wait(self, milliseconds: int) -> None:
+        self.now += milliseconds * 1_000_000
+
+    @rule()
+    def send(self) -> None:
+        if job := self.box.take(self.now):
+            assert job.name not in [other.name for other in self.under_way]
+            self.under_way.append(job)
+            self.begun.setdefault(job.name, []).append(self.now)
+
+    @rule(outcome=st.sampled_from(["done", "failed", "refused"]))
+    def answer(self, outcome: str) -> None:
+        if not self.under_way:
+            return
+        job = self.under_way.pop(0)
+        if outcome == "done":
+            self.api[job.name] = job.entry
+            self.box.done(job)
+        elif outcome == "failed":
+            self.box.failed(job, self.now)
+        else:
+            self.box.refused(job, self.now)
+
+    @invariant()
+    def idle_means_that_the_api_has_it(self) -> None:
+        if self.box.idle():
+            for name, entry in self.wanted.items():
+                assert self.api.get(name) == entry
+
+    @invariant()
+    def something_is_always_scheduled(self) -> None:
+        assert self.box.idle() or self.under_way or self.box.next_at() is not None
+
+    def teardown(self) -> None:
+        for _ in range(20):
+            while self.under_way:
+                self.answer("done")
+            if self.box.idle():
+                break
+            self.now = max(self.now, self.box.next_at() or 0)
+            self.send()
+        assert self.box.idle()
+        self.idle_means_that_the_api_has_it()
+
+
+TestOrdered = Ordered.TestCase
