@@ -1,0 +1,160 @@
+"""VirtualIPs and Nodes in, Members out, at a real API server and with the operator's own RBAC."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from barecluster import Cluster, ClusterError
+from operator_harness import OperatorProcess, World, eventually
+from virtualip_api.member import parse_member_spec
+from virtualip_api.status import NodeEntry, State
+
+pytestmark = pytest.mark.apiserver
+CRD = Path(__file__).parents[2] / "crds/virtualip.yaml"
+
+
+@pytest.fixture(scope="module")
+def operator(own_api_server: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorProcess]:
+    process = OperatorProcess(own_api_server, tmp_path_factory.mktemp("operator"))
+    process.start()
+    yield process
+    assert process.stop() == 0, process.log.read_text()
+
+
+@pytest.fixture
+def world(operator: OperatorProcess, own_api_server: Cluster) -> World:
+    return World(own_api_server)
+
+
+def prepare(world: World, name: str, count: int = 3, **spec: object) -> dict[str, int]:
+    """Nodes and a VirtualIP, planned; the revisions by node."""
+    addresses = {f"{name}{number}": f"192.0.2.{100 + number}" for number in range(1, count + 1)}
+    world.nodes(addresses, **{"takes-part-in": name})
+    world.virtual_ip(name, **spec)
+    eventually(lambda: len(world.members(name)) == count)
+    return revisions(world, name)
+
+
+def _takes(world: World, name: str, **spec: object) -> bool:
+    """Whether the API server takes this spec as it is: a changed CRD takes a moment to be followed everywhere."""
+    with contextlib.suppress(ClusterError):
+        world.virtual_ip(name, **spec)
+    found = world.get("vip", name)
+    return found is not None and spec.items() <= found["spec"].items()
+
+
+def revisions(world: World, name: str) -> dict[str, int]:
+    return {node: spec["revision"] for node, spec in world.members(name).items()}
+
+
+def test_every_node_gets_its_part(world: World) -> None:
+    prepare(world, "part", nodePriorities=[{"nodeName": "part2", "priority": 240}], priority=244)
+    members = {node: parse_member_spec(spec) for node, spec in world.members("part").items()}
+    assert {node: (member.rank, member.base_priority) for node, member in members.items()} == {
+        "part1": (0, 244),
+        "part3": (1, 244),
+        "part2": (2, 240),
+    }
+    assert [str(peer.addresses[0]) for peer in members["part1"].peers] == ["192.0.2.101", "192.0.2.102", "192.0.2.103"]
+    accepted = eventually(lambda: world.condition("part", "Accepted"))
+    assert (accepted["status"], accepted["message"]) == ("True", "3 nodes take part")
+
+
+def test_a_member_changes_only_where_the_change_touches_it(world: World) -> None:
+    heavy = {"nodeSelector": {"matchLabels": {"heavy": "true"}}, "priority": 200}
+    before = prepare(world, "touch", nodePriorities=[heavy])
+    world.cluster.kubectl("label", "node", "touch1", "colour=red")  # of no interest
+    world.cluster.kubectl("label", "node", "touch1", "heavy=true")  # its priority alone; its rank stays
+    after = eventually(lambda: (new := revisions(world, "touch")) != before and new)
+    assert {node for node in after if after[node] != before[node]} == {"touch1"}
+    assert after["touch1"] > before["touch1"]
+
+
+def test_an_edit_reaches_all_with_its_generation(world: World) -> None:
+    before = prepare(world, "edit")
+    world.virtual_ip("edit", advertInterval="100ms")
+    eventually(lambda: {spec["generation"] for spec in world.members("edit").values()} == {2})
+    assert all(revision > before[node] for node, revision in revisions(world, "edit").items())
+    assert all(spec["spec"]["advertInterval"] == "100ms" for spec in world.members("edit").values())
+    eventually(lambda: world.status("edit")["observedGeneration"] == 2)
+
+
+def test_a_node_that_is_gone_takes_its_entry_and_its_member_along(world: World) -> None:
+    prepare(world, "gone")
+    world.renews("gone1", "gone2", "gone3")
+    for node in ("gone1", "gone2", "gone3"):
+        world.says("gone", NodeEntry(node, State.BACKUP, 100))
+    eventually(lambda: len(world.status("gone").get("nodes", ())) == 3)
+    world.delete("node", "gone2")
+    eventually(lambda: world.members("gone").keys() == {"gone1", "gone3"})
+    nodes = eventually(lambda: len(found := world.status("gone")["nodes"]) == 2 and found)
+    assert {entry["node"] for entry in nodes} == {"gone1", "gone3"}
+    assert [member["node"] for member in world.members("gone")["gone1"]["members"]] == ["gone1", "gone3"]
+    # What is left still belongs to its own agent, which can change it.
+    world.says("gone", NodeEntry("gone1", State.FAULT, 100))
+    eventually(lambda: world.status("gone")["summary"] == "gone1=FAULT/100 gone3=BACKUP/100")
+
+
+def test_a_node_that_is_no_longer_selected_leaves(world: World) -> None:
+    prepare(world, "leave")
+    world.cluster.kubectl("label", "node", "leave3", "takes-part-in-")
+    eventually(lambda: world.members("leave").keys() == {"leave1", "leave2"})
+
+
+def test_a_member_that_somebody_deleted_or_changed_is_put_right_and_rises(world: World) -> None:
+    before = prepare(world, "right", count=2)
+    world.delete("virtualipmember", "right.right1")
+    after = eventually(lambda: (new := revisions(world, "right")).keys() == before.keys() and new)
+    assert after["right1"] > before["right1"]
+    patch = '{"spec": {"basePriority": 1, "toy": true}}'
+    world.cluster.kubectl("patch", "virtualipmember", "right.right2", "--type=merge", "-p", patch)
+    spec = eventually(lambda: "toy" not in (found := world.members("right")["right2"]) and found)
+    assert (spec["basePriority"], spec["revision"] > after["right2"]) == (100, True)
+
+
+def test_too_many_members_are_refused_and_what_ran_goes_on(world: World) -> None:
+    before = prepare(world, "many", count=2)
+    more = {f"many{number}": f"192.0.2.{100 + number}" for number in range(3, 18)}
+    world.nodes(more, **{"takes-part-in": "many"})
+    accepted = eventually(lambda: (found := world.condition("many", "Accepted"))["status"] == "False" and found)
+    assert accepted["reason"] == "TooManyMembers"
+    assert "17 nodes" in accepted["message"]
+    # Some of the new ones were planned on the way there; nobody has left.
+    assert before.keys() <= world.members("many").keys()
+    assert any("NotAccepted: TooManyMembers" in event for event in world.events("many"))
+    world.delete("node", "many17")
+    eventually(lambda: world.condition("many", "Accepted")["status"] == "True")
+
+
+def test_what_an_older_crd_let_through_is_refused_and_what_ran_goes_on(world: World) -> None:
+    before = prepare(world, "older", count=2)
+    crd = yaml.safe_load(CRD.read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema["properties"]["priority"]["maximum"] = 999
+    schema["properties"]["fancy"] = {"type": "string"}
+    world.apply(crd)
+    try:
+        eventually(lambda: _takes(world, "older", priority=300, fancy="yes"))
+        accepted = eventually(lambda: (found := world.condition("older", "Accepted"))["status"] == "False" and found)
+        assert accepted["reason"] == "InvalidSpec"
+        assert "spec.priority: 300 is not within 1..254" in accepted["message"]
+        assert "spec.fancy: unknown field" in accepted["message"]
+        assert revisions(world, "older") == before
+        assert world.status("older")["summary"] == "older1=? older2=?"
+    finally:
+        world.delete("vip", "older")
+        world.apply(yaml.safe_load(CRD.read_text()))
+
+
+def test_nothing_is_written_to_what_users_own(world: World) -> None:
+    prepare(world, "mine", count=1)
+    eventually(lambda: world.condition("mine", "Accepted"))
+    found = world.get("vip", "mine")
+    assert found is not None
+    assert "annotations" not in found["metadata"]
+    assert "finalizers" not in found["metadata"]
+    managers = {field["manager"] for field in found["metadata"]["managedFields"]}
+    assert managers == {"kubectl", "virtualip-operator"}

@@ -1,0 +1,57 @@
+"""The API server refuses by itself what is wrong by itself, with a message that names the field: each rule, applied."""
+
+import json
+from typing import Any
+
+import pytest
+
+from barecluster import Cluster, ClusterError
+from validation_corpus import BAD, GOOD, STRICTER, Case, by_name, spec
+
+pytestmark = pytest.mark.apiserver
+
+
+def refusal(cluster: Cluster, resource: dict[str, Any], *words: str) -> str:
+    """What kubectl says when it is applied; '' where it is taken."""
+    try:
+        cluster.kubectl("apply", "--dry-run=server", "-f", "-", *words, stdin=json.dumps(resource))
+    except ClusterError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("case", GOOD, ids=by_name)
+def test_good_ones_are_taken(own_api_server: Cluster, case: Case) -> None:
+    assert refusal(own_api_server, case.resource()) == ""
+
+
+@pytest.mark.parametrize("case", [*BAD, *STRICTER], ids=by_name)
+def test_bad_ones_are_refused_with_the_field(own_api_server: Cluster, case: Case) -> None:
+    assert case.field in refusal(own_api_server, case.resource())
+
+
+@pytest.mark.parametrize(("field", "old", "new"), [("vrid", 51, 52), ("version", 3, 2)])
+def test_what_is_on_the_wire_is_immutable(own_api_server: Cluster, field: str, old: int, new: int) -> None:
+    name = f"immutable-{field}"
+    own_api_server.kubectl("apply", "-f", "-", stdin=json.dumps(Case("", spec(**{field: old}), "", name).resource()))
+    said = refusal(own_api_server, Case("", spec(**{field: new}), "", name).resource())
+    assert f"spec.{field}" in said
+    assert "immutable" in said
+    assert refusal(own_api_server, Case("", spec(**{field: old}, priority=10), "", name).resource()) == ""
+
+
+def test_the_default_version_is_as_immutable_as_a_given_one(own_api_server: Cluster) -> None:
+    own_api_server.kubectl("apply", "-f", "-", stdin=json.dumps(Case("", spec(), "", "default-version").resource()))
+    said = refusal(own_api_server, Case("", spec(version=2), "", "default-version").resource())
+    assert "spec.version" in said
+
+
+def test_defaults_are_filled_in_so_that_they_can_be_seen(own_api_server: Cluster) -> None:
+    resource = json.dumps(Case("", spec(), "", "defaults").resource())
+    created = json.loads(own_api_server.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=resource))
+    assert created["spec"] == spec(version=3, priority=100, advertInterval="1s", preempt=True, fastPreempt=True)
+
+
+def test_the_short_name_is_vip(own_api_server: Cluster) -> None:
+    assert "virtualips" in own_api_server.kubectl("api-resources", "--api-group=virtualip.dev").split("vip", 1)[0]
+    own_api_server.kubectl("get", "vip")
