@@ -72,9 +72,11 @@ def engine(
     node: str, manifests: Path, desired: Path, run: Path, host_root: Path, log_format: str, log_level: str
 ) -> int:
     """Run vrrp and control together (root in the node's network namespace; no Kubernetes needed)."""
+    from virtualip_agent.control.directories import prepare_shared
     from virtualip_agent.engine import run as run_engine
 
     _configure_logs("engine", log_format, log_level)
+    prepare_shared(run)
     common = ["--run", str(run), "--log-format", log_format, "--log-level", log_level]
     directories = ["--manifests", str(manifests), "--desired", str(desired), "--host-root", str(host_root)]
     return run_engine(["vrrp", *common], ["control", "--node", node, *directories, *common])

@@ -18,6 +18,7 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
+VIRTUALIP_AGENT: Final = (sys.executable, "-m", "virtualip_agent.cli")
 BACK_OFF: Final = (0.0, 0.2, 1.0, 5.0)
 """Seconds before the first, second, ... restart in a row."""
 LASTING: Final = 10.0
@@ -33,7 +34,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @dataclass(slots=True)
 class _Child:
     name: str
-    arguments: Sequence[str]
+    command: Sequence[str]
     process: "subprocess.Popen[bytes] | None" = None
     started_at: float = 0.0
     failures: int = 0
@@ -50,10 +51,7 @@ class _Child:
             if os.getppid() != supervisor:
                 os._exit(1)
 
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "virtualip_agent.cli", *self.arguments],
-            preexec_fn=prepare,
-        )
+        self.process = subprocess.Popen(self.command, preexec_fn=prepare)
         self.started_at = time.monotonic()
 
     def ended(self, now: float) -> bool:
@@ -73,10 +71,10 @@ class _Child:
             self.process.send_signal(number)
 
 
-def run(vrrp: Sequence[str], control: Sequence[str]) -> int:
-    """Runs the two commands (arguments of virtualip-agent) until SIGTERM or SIGINT; the exit code."""
+def run(vrrp: Sequence[str], control: Sequence[str], program: Sequence[str] = VIRTUALIP_AGENT) -> int:
+    """Runs `program` with these arguments, twice, until SIGTERM or SIGINT; the exit code."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    children = (_Child("vrrp", vrrp), _Child("control", control))
+    children = (_Child("vrrp", (*program, *vrrp)), _Child("control", (*program, *control)))
     _supervise(children)
     _shut_down(*children)
     return 0

@@ -1,4 +1,4 @@
-"""The vrrp end of control's socket, without VRRP: it keeps the state that the real one would, and answers as it does."""
+"""The vrrp end of control's socket, without VRRP: it keeps the state that the real one would, and answers as it."""
 
 import asyncio
 import socket

@@ -34,10 +34,18 @@ class Control:
 
     def __init__(self, path: Path) -> None:
         self.away = 0
-        self.link = Link(path, lambda message: None, self._away)
+        self._changed = asyncio.Event()
+        self.link = Link(path, lambda message: self._changed.set(), self._away)
 
     def _away(self) -> None:
         self.away += 1
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
 
     def want(
         self, *configs: ipc.RouterConfig, keep: frozenset[str] = frozenset(), **parts: dict[str, ipc.Contribution]
@@ -60,12 +68,6 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
     one.link.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_vrrp_gets_the_whole_picture_and_knows_when_it_is_whole(vrrp: FakeVrrp, control: Control) -> None:
     control.want(router("web", trackers=("apache",)), router("api"), web={"apache": ten()})
     control.link.start()
@@ -77,7 +79,7 @@ async def test_vrrp_gets_the_whole_picture_and_knows_when_it_is_whole(vrrp: Fake
 async def test_a_control_that_has_read_nothing_yet_withdraws_nothing(vrrp: FakeVrrp, control: Control) -> None:
     vrrp.routers["web"] = router()
     control.link.start()
-    await until(lambda: control.link.hello is not None)
+    await control.until(lambda: control.link.hello is not None)
     assert vrrp.routers.keys() == {"web"}
     assert not vrrp.complete
     control.want()
@@ -142,7 +144,7 @@ async def test_a_vrrp_that_was_restarted_is_told_everything_again(vrrp: FakeVrrp
     control.want(router(trackers=("apache",)), web={"apache": ten()})
     await vrrp.until(lambda: vrrp.complete)
     vrrp.stop()
-    await until(lambda: control.away == 1)
+    await control.until(lambda: control.away == 1)
     assert not control.link.connected
     again = FakeVrrp(vrrp.path).start()
     await again.until(lambda: again.complete)
@@ -166,7 +168,7 @@ async def test_while_another_control_commands_nothing_is_said_and_then_everythin
     vrrp = FakeVrrp(tmp_path / "vrrp.sock", active=False).start()
     control.link.start()
     control.want(router())
-    await until(lambda: control.link.hello is not None)
+    await control.until(lambda: control.link.hello is not None)
     control.want(router(), router("api"))
     assert not vrrp.routers
     vrrp.become_active()
@@ -191,20 +193,20 @@ async def test_a_vrrp_that_does_not_read_gets_the_newest_and_no_backlog(vrrp: Fa
 async def test_what_a_newer_vrrp_says_is_passed_over(vrrp: FakeVrrp, control: Control) -> None:
     control.link.start()
     control.want(router())
-    await until(lambda: "web" in control.link.states)
+    await control.until(lambda: "web" in control.link.states)
     for packet in (b"\x81\xa4type\xa5magic", b"not msgpack"):
         vrrp.say_bytes(packet)
     vrrp.set_state("web", "FAULT", "LinkDown")
-    await until(lambda: control.link.states["web"].state == "FAULT")
+    await control.until(lambda: control.link.states["web"].state == "FAULT")
     assert control.away == 0
 
 
 async def test_the_last_word_of_each_router_is_known_also_when_vrrp_is_gone(vrrp: FakeVrrp, control: Control) -> None:
     control.link.start()
     control.want(router("web"), router("api"))
-    await until(lambda: control.link.states.keys() == {"web", "api"})
+    await control.until(lambda: control.link.states.keys() == {"web", "api"})
     control.want(router("web"))
-    await until(lambda: control.link.states.keys() == {"web"})
+    await control.until(lambda: control.link.states.keys() == {"web"})
     vrrp.stop()
-    await until(lambda: control.away == 1)
+    await control.until(lambda: control.away == 1)
     assert control.link.states["web"].state == "MASTER"

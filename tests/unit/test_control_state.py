@@ -13,25 +13,24 @@ WEB = Instance("web", Source.DESIRED, SPEC, 244, generation=3)
 
 
 def router(**more: Any) -> ipc.RouterState:
-    return ipc.RouterState(
-        **{
-            "name": "web",
-            "state": "MASTER",
-            "priority": 254,
-            "reason": "HigherPriority",
-            "message": "244 + apache 10",
-            "since": 1795383185.5,
-            "interface": "eth0",
-            "source": "192.168.122.101",
-            "addresses": ("192.168.122.200/24",),
-            "master": "192.168.122.101",
-        }
-        | more
-    )
+    whole: dict[str, Any] = {
+        "name": "web",
+        "state": "MASTER",
+        "priority": 254,
+        "reason": "HigherPriority",
+        "message": "244 + apache 10",
+        "since": 1795383185.5,
+        "interface": "eth0",
+        "source": "192.168.122.101",
+        "addresses": ("192.168.122.200/24",),
+        "master": "192.168.122.101",
+    }
+    return ipc.RouterState(**whole | more)
 
 
 def situation(**more: Any) -> Situation:
-    return Situation(**{"node": "server1", "name": "web", "instance": WEB, "router": router()} | more)
+    whole: dict[str, Any] = {"node": "server1", "name": "web", "instance": WEB, "router": router()}
+    return Situation(**whole | more)
 
 
 def test_a_master_is_told_as_vrrp_says_with_its_trackers() -> None:

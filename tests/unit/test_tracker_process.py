@@ -15,7 +15,7 @@ import pytest
 from virtualip_agent.control.trackers.base import Check, Result
 from virtualip_agent.control.trackers.proc import Proc
 from virtualip_agent.control.trackers.process import RunningProcessTracker, result_of
-from virtualip_agent.control.trackers.process_table import Pattern, ProcessTable
+from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_api.trackers import ProcessTracker
 
 PR_SET_NAME = 15
@@ -29,15 +29,17 @@ class Processes:
         self._directory = directory
         self._pids: set[int] = set()
 
-    def fork(self, comm: str) -> int:
-        """A process that calls itself so."""
+    def fork(self, comm: str, then: str = "") -> int:
+        """A process that calls itself so, and after SIGUSR1 `then`."""
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
                 libc.prctl(PR_SET_NAME, comm.encode(), 0, 0, 0)
+                signal.signal(signal.SIGUSR1, lambda *_: libc.prctl(PR_SET_NAME, then.encode(), 0, 0, 0))
                 os.write(write, b".")
-                signal.pause()
+                while True:
+                    signal.pause()
             finally:
                 os._exit(0)
         os.read(read, 1)
@@ -86,20 +88,45 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     one.end()
 
 
-class CountingProc(Proc):
-    """The real /proc, and how often it was looked through."""
+class Scans:
+    """How often /proc was looked through."""
 
-    scans = 0
+    def __init__(self) -> None:
+        self.count = 0
+        self._changed = asyncio.Event()
+
+    def one_more(self) -> None:
+        self.count += 1
+        self._changed.set()
+
+    async def more(self, count: int) -> None:
+        """Waits for so many, the last of them carried out."""
+        wanted = self.count + count
+        async with asyncio.timeout(10):
+            while self.count < wanted:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+class CountedProc(Proc):
+    """The real /proc."""
+
+    scans: Scans
 
     def pids(self) -> list[int]:
-        type(self).scans += 1
+        self.scans.one_more()
         return super().pids()
 
 
 @pytest.fixture
-async def table() -> AsyncIterator[ProcessTable]:
-    CountingProc.scans = 0
-    one = ProcessTable(CountingProc())
+def scans() -> Scans:
+    return Scans()
+
+
+@pytest.fixture
+async def table(scans: Scans, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ProcessTable]:
+    monkeypatch.setattr(CountedProc, "scans", scans, raising=False)
+    one = ProcessTable(CountedProc())
     yield one
     one.close()
 
@@ -125,16 +152,13 @@ class Tracked:
         return last.passed
 
     async def becomes(self, passed: bool, within: float = 10.0) -> None:
+        await self.until(lambda: self.passed is passed, within)
+
+    async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
         async with asyncio.timeout(within):
-            while self.passed is not passed:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
-
-
-async def counted(table: ProcessTable, condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_s1_httpd_starts_dies_and_starts_again(table: ProcessTable, processes: Processes) -> None:
@@ -170,46 +194,32 @@ async def test_names_with_spaces_and_parentheses(table: ProcessTable, processes:
     assert Tracked(table, name).passed
 
 
-async def test_a_zombie_does_not_run(table: ProcessTable, processes: Processes) -> None:
+async def test_a_zombie_does_not_run(table: ProcessTable, processes: Processes, scans: Scans) -> None:
     pid = processes.fork("vip-zombie")
     before = Tracked(table, "vip-zombie")
-    assert before.passed
+    assert before.results == [Check(True, "running")]
     processes.kill(pid, reap=False)
     await before.becomes(False, within=0.2)
     after = Tracked(table, "vip-zombie")
     assert not after.passed
-    scans = CountingProc.scans
-    await counted(table, lambda: CountingProc.scans > scans + 1)
+    await scans.more(2)
     assert not before.passed
     assert not after.passed
 
 
-async def test_exec_and_prctl_change_what_a_process_is(table: ProcessTable, tmp_path: Path) -> None:
-    tracked_before, tracked_after = Tracked(table, "vip-before"), Tracked(table, "vip-after")
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        libc.prctl(PR_SET_NAME, b"vip-before", 0, 0, 0)
-        os.read(read, 1)
-        libc.prctl(PR_SET_NAME, b"vip-after", 0, 0, 0)
-        signal.pause()
-        os._exit(0)
-    try:
-        await tracked_before.becomes(True)
-        os.write(write, b".")
-        await tracked_after.becomes(True)
-        assert not tracked_before.passed
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(read)
-        os.close(write)
+async def test_exec_and_prctl_change_what_a_process_is(table: ProcessTable, processes: Processes) -> None:
+    before, after = Tracked(table, "vip-before"), Tracked(table, "vip-after")
+    pid = processes.fork("vip-before", then="vip-after")
+    await before.becomes(True)
+    os.kill(pid, signal.SIGUSR1)
+    await after.becomes(True)
+    assert not before.passed
 
 
 async def test_quorum_and_quorum_max(table: ProcessTable, processes: Processes) -> None:
     tracked = Tracked(table, "vip-q", quorum=2, quorum_max=3)
     pids = [processes.fork("vip-q")]
-    await counted(table, lambda: tracked.results[-1] == Check(False, "1 process, 2 wanted"))
+    await tracked.until(lambda: tracked.results[-1] == Check(False, "1 process, 2 wanted"))
     pids.append(processes.fork("vip-q"))
     await tracked.becomes(True)
     pids += [processes.fork("vip-q"), processes.fork("vip-q")]
@@ -220,14 +230,13 @@ async def test_quorum_and_quorum_max(table: ProcessTable, processes: Processes) 
 
 
 async def test_workers_that_come_and_go_within_the_quorum_are_not_reported(
-    table: ProcessTable, processes: Processes
+    table: ProcessTable, processes: Processes, scans: Scans
 ) -> None:
     processes.fork("vip-w")
     tracked = Tracked(table, "vip-w")
     for _ in range(3):
         worker = processes.fork("vip-w")
-        scans = CountingProc.scans
-        await counted(table, lambda: CountingProc.scans > scans)
+        await scans.more(1)
         processes.kill(worker)
     assert tracked.results == [Check(True, "running")]
 
@@ -245,14 +254,14 @@ async def test_a_start_counts_when_it_has_lasted_and_so_does_an_end(table: Proce
     assert 0.5 <= tracked.times[-1] - ended < 1.0
 
 
-async def test_a_restart_within_the_delay_is_not_noticed(table: ProcessTable, processes: Processes) -> None:
+async def test_a_restart_within_the_delay_is_not_noticed(
+    table: ProcessTable, processes: Processes, scans: Scans
+) -> None:
     pid = processes.fork("vip-r")
     tracked = Tracked(table, "vip-r", terminate_delay=2_000_000_000)
     processes.kill(pid)
     processes.fork("vip-r")
-    pattern = Pattern(b"vip-r")
-    await counted(table, lambda: table.subscribe(pattern, lambda _: None) == 1)
-    await asyncio.sleep(0)
+    await scans.more(2)
     assert tracked.results == [Check(True, "running")]
 
 
@@ -280,7 +289,9 @@ async def test_arguments_are_compared_after_the_name(table: ProcessTable, proces
     assert not Tracked(table, name, full_command=True, arguments=whole[1:], arguments_match="Initial").passed
     beginnings = tuple(argument[:4] for argument in whole)
     assert Tracked(table, name, full_command=True, arguments=beginnings, arguments_match="Partial").passed
-    assert not Tracked(table, name, full_command=True, arguments=("x", *beginnings[1:]), arguments_match="Partial").passed
+    assert not Tracked(
+        table, name, full_command=True, arguments=("x", *beginnings[1:]), arguments_match="Partial"
+    ).passed
 
 
 async def test_a_command_line_that_comes_later_is_found_and_its_end_too(
@@ -293,16 +304,18 @@ async def test_a_command_line_that_comes_later_is_found_and_its_end_too(
     await tracked.becomes(False, within=0.2)
 
 
-async def test_many_trackers_need_one_scan_and_none_none(table: ProcessTable, processes: Processes) -> None:
+async def test_many_trackers_need_one_scan_and_none_none(
+    table: ProcessTable, processes: Processes, scans: Scans
+) -> None:
     processes.fork("vip-m")
     trackers = [Tracked(table, "vip-m" if number % 2 else f"vip-m{number}") for number in range(250)]
-    assert CountingProc.scans <= 2
+    assert scans.count <= 2
     assert sum(tracked.passed for tracked in trackers) == 125
     for tracked in trackers:
         tracked.tracker.close()
-    scans = CountingProc.scans
-    await asyncio.sleep(0.4)
-    assert CountingProc.scans == scans
+    count = scans.count
+    await asyncio.sleep(0.4)  # nothing is to happen: there is nothing to wait for
+    assert scans.count == count
 
 
 async def test_a_closed_tracker_reports_nothing(table: ProcessTable, processes: Processes) -> None:
