@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from barecluster import Cluster
+from house import ClusterClient, House, own_house, unavailable
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,3 +24,38 @@ def own_api_server() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.down()
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    """virtualip installed on nodes: ours, or those of KUBECONFIG (which keep it)."""
+    if reason := unavailable():
+        pytest.skip(reason)
+    if kubeconfig := os.environ.get("KUBECONFIG"):
+        users = House(Path(kubeconfig), None)
+        users.install()
+        yield users
+        return
+    ours = own_house("test")
+    assert ours.own is not None
+    try:
+        ours.install()
+        yield ours
+    finally:
+        ours.own.down()
+
+
+@pytest.fixture
+def own_house_only(house: House) -> House:
+    """For tests that cut power, links or the API server."""
+    if house.own is None:
+        pytest.skip("cuts power, links or the API server: only on our own cluster")
+    return house
+
+
+@pytest.fixture
+def cluster_client(own_house_only: House) -> Iterator[ClusterClient]:
+    assert own_house_only.own is not None
+    client = ClusterClient(own_house_only.own)
+    yield client
+    client.close()

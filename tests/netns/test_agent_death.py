@@ -101,7 +101,7 @@ def test_sigstop_the_backup_takes_over_and_sigcont_yields_without_a_flip_back(se
         assert gone < L + 1.5, gone
         before = len(capture.matching("192.168.122.101 >"))
         os.kill(vrrp, signal.SIGCONT)
-        one.wait("web", lambda entry: entry["state"] == "BACKUP" and entry["reason"] == "HigherPriorityHeard")
+        one.wait_state("web", "BACKUP")
         assert not one.host.has(VIP)
         assert len(capture.matching("192.168.122.101 >")) == before, "it spoke before it had read what it missed"
     assert two.host.has(VIP)

@@ -1,0 +1,209 @@
+"""virtualip as a user installs it, on real nodes: our own cluster, or with KUBECONFIG the user's."""
+
+import ipaddress
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from barecluster import Cluster, image
+from barecluster.shell import in_namespace
+
+REPOSITORY = Path(__file__).parents[2]
+NAMESPACE = "virtualip-system"
+OVERLAY = REPOSITORY / "deploy/overlays/local"
+
+Status = dict[str, Any]
+
+
+@dataclass
+class House:
+    """A cluster with virtualip on it."""
+
+    kubeconfig: Path
+    own: Cluster | None
+    """Ours, whose power and links may be cut; None with the user's."""
+    nodes: list[str] = field(default_factory=list)
+
+    def kubectl(self, *words: str, stdin: str | None = None, timeout: float = 60) -> str:
+        """What kubectl prints; AssertionError with what it complained of."""
+        program = str(self.own.binaries / "kubectl") if self.own else "kubectl"
+        done = subprocess.run(
+            [program, f"--kubeconfig={self.kubeconfig}", *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr.strip()}"
+        return done.stdout
+
+    def get(self, *words: str) -> Any:
+        """`kubectl get ... -o json`."""
+        return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    def install(self) -> None:
+        """As a user does: kubectl apply -k, and waits until it runs."""
+        self.kubectl("apply", "-k", str(OVERLAY))
+        for what in ("deployment/virtualip-operator", "daemonset/virtualip-agent"):
+            self.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", timeout=190)
+        self.nodes = [node["metadata"]["name"] for node in self.get("nodes")["items"]][:3]
+        assert len(self.nodes) >= 2, "a fail-over needs two nodes"
+
+    @property
+    def vip(self) -> str:
+        """A free address of the nodes' subnet."""
+        if self.own:
+            return "192.168.122.200"
+        if chosen := os.environ.get("VIP"):
+            return chosen.partition("/")[0]
+        node = self.get("node", self.nodes[0])
+        internal = next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP")
+        return str(ipaddress.ip_network(f"{internal}/24", strict=False)[240])
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """A VirtualIP on the first nodes: 100 ms, the first of them first; `spec` overrides and adds."""
+        whole = {
+            "addresses": [f"{self.vip}/32"],
+            "vrid": 51,
+            "advertInterval": "100ms",
+            "nodePriorities": [
+                {"nodeName": node, "priority": priority}
+                for node, priority in zip(self.nodes, (244, 240, 236), strict=False)
+            ],
+            "nodeSelector": {
+                "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": self.nodes}]
+            },
+        }
+        resource = {
+            "apiVersion": "virtualip.dev/v1alpha1",
+            "kind": "VirtualIP",
+            "metadata": {"name": name},
+            "spec": whole | spec,
+        }
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(resource))
+
+    @contextmanager
+    def applied(self, name: str, **spec: Any) -> Iterator[str]:
+        """Applies a VirtualIP, waits for its MASTER, and deletes it at the end."""
+        self.apply(name, **spec)
+        try:
+            yield self.wait_master(name)
+        finally:
+            self.kubectl("delete", "virtualip", name, "--ignore-not-found")
+            self.wait_gone(name)
+
+    def status(self, name: str) -> Status:
+        """The VirtualIP's status."""
+        status: Status = self.get("virtualip", name).get("status", {})
+        return status
+
+    def wait(self, name: str, condition: Callable[[Status], bool], timeout: float = 30.0) -> Status:
+        """Waits until the status meets the condition."""
+        deadline = time.monotonic() + timeout
+        while not condition(status := self.status(name)):
+            assert time.monotonic() < deadline, json.dumps(status, indent=1)
+            time.sleep(0.1)
+        return status
+
+    def wait_master(self, name: str, node: str | None = None, *, timeout: float = 30.0) -> str:
+        """Waits until the status says that this node (or any one) is the only MASTER, and all others are BACKUP."""
+        return str(self.wait(name, lambda status: self._settled(status, node), timeout)["master"])
+
+    def _settled(self, status: Status, node: str | None) -> bool:
+        silent = status.get("silentNodes", [])
+        entries = [entry for entry in status.get("nodes", []) if entry["node"] not in silent]
+        masters = [entry["node"] for entry in entries if entry["state"] == "MASTER"]
+        return (
+            len(masters) == 1
+            and status.get("master") == masters[0]
+            and node in (None, masters[0])
+            and all(entry["state"] in ("MASTER", "BACKUP") for entry in entries)
+        )
+
+    def agent(self, node: str) -> str:
+        """The agent's pod on a node."""
+        pods = self.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=agent")["items"]
+        return next(
+            str(pod["metadata"]["name"])
+            for pod in pods
+            if pod["spec"]["nodeName"] == node and "deletionTimestamp" not in pod["metadata"]
+        )
+
+    def local(self, node: str) -> dict[str, Any]:
+        """What the node itself says, without the API's memory: `virtualip-agent status -o json` in the agent's pod."""
+        words = ("exec", self.agent(node), "-c", "control", "--", "virtualip-agent", "status", "-o", "json")
+        answer: dict[str, Any] = json.loads(self.kubectl("-n", NAMESPACE, *words))
+        return answer
+
+    def holders(self) -> list[str]:
+        """The nodes that have the VIP on an interface."""
+        if self.own:
+            return [
+                node.name
+                for node in self.own.nodes
+                if node.pid is not None and f"inet {self.vip}/" in node.run("ip", "-4", "addr", "show", "dev", "eth0")
+            ]
+        return [
+            node
+            for node in self.nodes
+            if any(vip["detail"].get("addresses") for vip in self.local(node)["vips"].values())
+        ]
+
+    def wait_gone(self, name: str, timeout: float = 20.0) -> None:
+        """Waits until neither members nor addresses of a VIP are left."""
+        deadline = time.monotonic() + timeout
+        while True:
+            members = self.kubectl("get", "virtualipmembers", "-l", f"virtualip.dev/virtualip={name}", "-o", "name")
+            if not members and not (holders := self.holders()):
+                return
+            assert time.monotonic() < deadline, f"members: {members!r}, holders: {holders}"
+            time.sleep(0.1)
+
+
+class ClusterClient:
+    """The machine of our own cluster that is no node, as far as a Prober needs it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._namespace = cluster.client_namespace
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def popen(self, command: Sequence[str], **settings: Any) -> subprocess.Popen[str]:
+        """A process in its network namespace."""
+        process = subprocess.Popen(
+            in_namespace(self._namespace, command), stdin=subprocess.DEVNULL, text=True, **settings
+        )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Ends what a failed test left."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def own_house(prefix: str) -> House:
+    """Our own cluster of three nodes with the image of the code as it is."""
+    cluster = Cluster(prefix)
+    cluster.down()
+    cluster.up()
+    built = image.build(image.TAG)
+    cluster.load_image(built.tag, built.archive)
+    return House(cluster.kubeconfig, cluster)
+
+
+def unavailable() -> str:
+    """Why there can be no house here; empty where there can."""
+    if os.environ.get("KUBECONFIG"):
+        return ""
+    return "" if os.geteuid() == 0 else "nodes are made of namespaces: this needs root (or KUBECONFIG=...)"
