@@ -71,7 +71,7 @@ def test_section_6_4_2_priority_0_is_answered_after_skew_time() -> None:
 def test_section_6_4_3_a_master_yields_to_a_higher_priority() -> None:
     router = OneRouter(version=2)
     router.become_master()
-    assert router.hear(101) == [fx.RemoveAddresses()]
+    assert fx.RemoveAddresses() in router.hear(101)
     assert router.state == "BACKUP"
 
 

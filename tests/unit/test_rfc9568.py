@@ -146,7 +146,7 @@ def test_6_4_3_a_master_hearing_priority_0_advertises_at_once() -> None:
 def test_6_4_3_a_master_hearing_a_higher_priority_becomes_backup() -> None:
     router = OneRouter()
     router.become_master()
-    assert router.hear(101) == [fx.RemoveAddresses()]
+    assert fx.RemoveAddresses() in router.hear(101)
     assert (router.state, router.reason, router.core.master) == ("BACKUP", "HigherPriorityHeard", host(102))
 
 

@@ -25,6 +25,11 @@ class Effective(NamedTuple):
     failed: tuple[str, ...] = ()
 
 
+def outranks(priority: int, source: bytes, own_priority: int, own_source: bytes) -> bool:
+    """RFC 9568, section 6.4.3: whether a sender beats us. The greater address decides, unsigned: as bytes compare."""
+    return priority > own_priority or (priority == own_priority and source > own_source)
+
+
 def effective_priority(base: int, contributions: Mapping[str, Contribution], draining: bool = False) -> Effective:
     """Base and contributions, clamped to 1..254; an owner (255) never changes; a draining node has 1.
 

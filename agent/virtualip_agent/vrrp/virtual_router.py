@@ -14,7 +14,7 @@ from virtualip_agent.vrrp.fitness import Fitness
 from virtualip_agent.vrrp.hand_over import HandOver
 from virtualip_agent.vrrp.master_schedule import MasterSchedule
 from virtualip_agent.vrrp.master_watch import MasterWatch, TakeOver
-from virtualip_agent.vrrp.priority import OWNER
+from virtualip_agent.vrrp.priority import OWNER, outranks
 from virtualip_agent.vrrp.reception import Reception
 from virtualip_agent.vrrp.report import Report
 from virtualip_agent.vrrp.settings import Settings
@@ -192,7 +192,8 @@ class VirtualRouter:
             effects.append(fx.RemoveAddresses())
             self._watch.wait(now)
         reason = self._watch.heard(event.advertisement, event.source, self.priority, self.settings, now)
-        self._report.reason = reason or self._report.reason
+        if reason and (reason, self._report.reason) != ("LowerPriority", "HigherPriorityHeard"):  # said already
+            self._report.reason = reason
 
     # ---- MASTER: RFC 9568, section 6.4.3
 
@@ -219,7 +220,9 @@ class VirtualRouter:
         if priority == 0:
             # RFC 9568: advertise at once; and the neighbours hear from us last
             self._reply(now, effects)
-        elif self._outranks(priority, event.source):
+        elif outranks(priority, event.source, self.priority, self._fitness.source):
+            # a last word of ours makes the winner tell the neighbours again, who after a partition still believe us
+            effects.append(fx.SendAdvertisement(self.priority))
             self._yield_to(event, "HigherPriorityHeard", now, effects)
         elif self._schedule.overslept(self.settings, now):
             # We slept so long that others were right to take over. Whoever did keeps it; what our kernel let expire
@@ -234,10 +237,6 @@ class VirtualRouter:
         self._become_backup(reason, now)
         self._watch.note(event.advertisement, event.source, now)
         self._watch.learn(event.advertisement)
-
-    def _outranks(self, priority: int, source: bytes) -> bool:
-        """Whether a sender beats us: priority, then the greater source address (unsigned, as bytes compare)."""
-        return priority > self.priority or (priority == self.priority and source > self._fitness.source)
 
     def _reply(self, now: int, effects: Effects) -> None:
         if self._schedule.may_reply(now):

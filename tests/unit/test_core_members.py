@@ -1,0 +1,113 @@
+"""Members are known: an edit that has reached half of the nodes must not make two MASTERs."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from one_router import OneRouter, host
+from virtual_lan import VirtualLan
+from virtualip_agent.vrrp import events as ev
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
+
+PASSWORD = b"12345\0\0\0"
+
+
+@pytest.mark.parametrize(("differs", "text"), [
+    ({"authentication": b"54321\0\0\0"}, "password"),
+    ({"authentication": b""}, "password"),
+    ({"interval": 2.0}, "interval 2s"),
+    ({"addresses": frozenset({host(201)})}, "addresses"),
+    ({"authentication": b"", "interval": 3.0}, "password, interval 3s"),
+])  # fmt: skip
+def test_a_members_mismatch_is_reported_and_still_counts_as_life_and_priority(
+    differs: dict[str, Any], text: str
+) -> None:
+    router = OneRouter(version=2, authentication=PASSWORD)
+    router.until(1)
+    router.hear(200, 102, **differs)
+    assert router.core.mismatches == {host(102): text}
+    assert router.core.drops == {"mismatch": 1}
+    assert router.deadline >= 1 + 3 + 156 / 256
+    assert router.core.master == host(102)
+
+
+def test_it_is_gone_when_the_member_agrees_again() -> None:
+    router = OneRouter(version=2, authentication=PASSWORD)
+    router.hear(200, 102, authentication=b"")
+    router.hear(200, 102)
+    assert router.core.mismatches == {}
+
+
+def test_and_when_the_member_is_silent_as_nobody_can_tell_then() -> None:
+    router = OneRouter(version=2, authentication=PASSWORD)
+    router.become_master()
+    router.hear(50, 102, authentication=b"")
+    assert router.core.mismatches
+    router.until(router.now / SECOND + 5)
+    assert router.core.mismatches == {}
+
+
+def test_and_when_it_is_no_member_any_more() -> None:
+    router = OneRouter(version=2, authentication=PASSWORD)
+    router.hear(200, 102, authentication=b"")
+    router.tell(ev.SettingsChanged(replace(router.core.settings, members=frozenset({host(101)}))))
+    assert router.core.mismatches == {}
+
+
+def test_a_strangers_mismatch_is_counted_and_not_a_members_matter() -> None:
+    router = OneRouter(version=2)
+    router.hear(200, 9, interval=2)
+    assert router.core.mismatches == {}
+
+
+@pytest.mark.parametrize(("version", "change"), [
+    (2, {"authentication": b"54321\0\0\0"}),
+    (2, {"advert_interval": 5 * SECOND}),
+    (3, {"advert_interval": 5 * SECOND}),
+    (3, {"advert_interval": 100 * MILLISECOND}),
+    (3, {"addresses": frozenset({host(200), host(201)})}),
+    (3, {"preempt": False}),
+])  # fmt: skip
+@pytest.mark.parametrize("first", [0, 1, 2])
+@pytest.mark.parametrize("moment", [0.05, 0.5, 0.95])
+def test_an_edit_reaches_the_nodes_one_after_the_other_and_there_is_one_master_all_the_while(
+    version: int, change: dict[str, Any], first: int, moment: float
+) -> None:
+    lan = VirtualLan(version=version)
+    nodes = [lan.node(f"server{index}", base_priority=base) for index, base in enumerate((244, 240, 100), 1)]
+    lan.run_until(10 + moment)
+    for turn in range(3):
+        lan.edit(nodes[(first + turn) % 3], **change)
+        lan.run(20)
+        assert lan.masters() == ["server1"]
+    assert lan.holders() == ["server1"]
+    assert lan.longest_gap(since=9) == 0
+    assert not any("server2 puts" in line or "server3 puts" in line for line in lan.transcript)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_nor_when_the_interval_is_shortened_and_the_backup_hears_of_it_first(version: int) -> None:
+    lan = VirtualLan(version=version, advert_interval=5 * SECOND)
+    server1, server2 = lan.node("server1", base_priority=244), lan.node("server2", base_priority=240)
+    lan.run_until(30.5)
+    lan.edit(server2, advert_interval=SECOND)
+    lan.run(60)
+    assert not any("server2 puts" in line for line in lan.transcript)
+    lan.edit(server1, advert_interval=SECOND)
+    lan.run(5)
+    lan.power_off(server1)
+    lan.run(3.1)
+    assert lan.masters() == ["server2"]
+
+
+def test_one_lost_packet_after_the_interval_was_lengthened_is_no_silence() -> None:
+    lan = VirtualLan()
+    server1 = lan.node("server1", base_priority=244)
+    lan.node("server2", base_priority=240)
+    lan.run_until(10.5)
+    lan.lose = {sum("advertises" in line for line in lan.transcript)}
+    lan.edit(server1, advert_interval=20 * SECOND)
+    lan.run(60)
+    assert lan.masters() == ["server1"]
+    assert not any("server2 puts" in line for line in lan.transcript)
