@@ -37,7 +37,7 @@ class Cache(Generic[T]):
         """Takes an object; whether it is other than the one known."""
         name, version = _identity(body)
         known = self._objects.get(name)
-        if version <= self._gone.get(name, 0) or (known and version <= known[0]):
+        if version <= self._gone.get(name, 0) or (known and version < known[0]):
             return False
         value = self._read(body)
         self._objects[name] = (version, value)
