@@ -12,6 +12,7 @@ Seconds in the verbs, nanoseconds inside. Nothing sleeps and nothing is random b
 
 import heapq
 import itertools
+import random
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -127,6 +128,9 @@ class VirtualLan:
         self.lose: set[int] = set()
         """Which of the frames still to be sent are lost, counted from 0."""
         self._sent = itertools.count()
+        self.loss = self.duplication = self.jitter = 0.0
+        """Parts of all frames, and seconds."""
+        self.random = random.Random(0)
 
     # ---- making
 
@@ -339,8 +343,15 @@ class VirtualLan:
             return
         for other in self.nodes:
             if other is not sender and self._reach(sender.name if sender else "client", other.name):
-                item = (self.now + self.delay, next(self._order), other, payload, source)
-                heapq.heappush(self._frames, item)
+                for _ in range(self._copies()):
+                    late = round(self.random.random() * self.jitter * SECOND) if self.jitter else 0
+                    arrival = self.now + self.delay + late
+                    heapq.heappush(self._frames, (arrival, next(self._order), other, payload, source))
+
+    def _copies(self) -> int:
+        if self.loss and self.random.random() < self.loss:
+            return 0
+        return 2 if self.duplication and self.random.random() < self.duplication else 1
 
     def _hear(self, node: Node, payload: bytes, source: bytes) -> None:
         advertisement = parse(payload, source, GROUP)
