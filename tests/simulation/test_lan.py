@@ -1,20 +1,23 @@
 """Anything may happen to three nodes; once the network was whole for a stated time there is one MASTER, the right one.
 
-The plain tests of the RFC's sentences are beside this in tests/unit: alone, a machine like this one does not see a wrong
-sign in skew_time, and they do not see what happens when a process starts again in the middle of something.
+The plain tests of the RFC's sentences are beside this in tests/unit: alone, a machine like this one does not see a
+wrong sign in skew_time, and they do not see what happens when a process starts again in the middle of something.
 """
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from virtual_lan import Node, VirtualLan
+from virtual_lan import VirtualLan
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
+
+if TYPE_CHECKING:
+    from virtual_lan import Node
 
 LIFETIME = 5
 SETTLE = 3 * 1 + 1 + 3 * 1 + 1 + LIFETIME + 2
