@@ -1,8 +1,9 @@
 """One VirtualIP's turn: plan, write the Members, tell the status. Whatever fails is done again by the queue."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ class _Standing:
     """In the order of their ranks."""
     interval: float
     """Seconds between advertisements."""
+    planned_now: bool
 
 
 @dataclass(slots=True)
@@ -70,10 +72,11 @@ class Reconciler:
             self._narrator.forget(name)
             self._metrics.forget(name)
             return None
-        standing, refused = self._arrange(virtual_ip)
-        again = self._tell(virtual_ip, standing)
+        refused: list[ApiError] = []
+        standing = self._arrange(virtual_ip, refused)
+        again = self._tell(virtual_ip, standing, refused)
         if refused:
-            raise refused
+            raise refused[0]
         return again
 
     def is_due(self, name: str, now: float) -> bool:
@@ -84,34 +87,34 @@ class Reconciler:
         silent = frozenset(n for n in memory.members if self._silence.is_silent(n, now, n in memory.silent))
         return memory.contested or silent != memory.silent
 
-    def _arrange(self, virtual_ip: Mapping[str, Any]) -> tuple[_Standing, ApiError | None]:
-        """Plans and writes Members: who takes part now, and what the API server refused."""
+    def _arrange(self, virtual_ip: Mapping[str, Any], refused: list[ApiError]) -> _Standing:
+        """Plans and writes Members: who takes part now. What the API server refuses is noted."""
         name = virtual_ip["metadata"]["name"]
         try:
             # Also what the API server has let through: its CRD may be older than this operator.
             spec = parse_spec(virtual_ip["spec"])
         except InvalidResource as error:
-            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", str(error)), 1.0), None
+            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", str(error)), 1.0)
+        if spec.authentication and spec.authentication.password_file:
+            refusal = "spec.authentication.passwordFile: is for static manifests only"
+            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", refusal), 1.0)
         interval = spec.advert_interval / 1e9
         plan = make_plan(name, spec, self._store.nodes())
         if isinstance(plan, Plan) and self._leavers(virtual_ip, plan):
             # A node leaves never on hearsay: only when a complete list of Nodes, made now, says so too.
+            newest = self._store.newest()
             nodes = self._api.get(NODES)
-            self._store.listed_nodes(nodes)
+            self._store.listed_nodes(nodes, newest)
             if not nodes["items"]:
                 log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
-                return self._as_before(name, _planned(len(self._store.members_of(name))), interval), None
+                return self._as_before(name, _planned(len(self._store.members_of(name))), interval)
             plan = make_plan(name, spec, self._store.nodes())
         if isinstance(plan, Rejection):
-            return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval), None
-        standing = _Standing(_planned(len(plan.members)), tuple(member.node for member in plan.members), interval)
-        try:
+            return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval)
+        with _noting(refused):  # the status is told all the same
             self._write(diff(virtual_ip, plan, self._store.members_of(name), time.time()))
-        except ApiError as error:
-            if error.status == 0:
-                raise
-            return standing, error  # the status is told all the same
-        return standing, None
+        members = tuple(member.node for member in plan.members)
+        return _Standing(_planned(len(members)), members, interval, planned_now=True)
 
     def _leavers(self, virtual_ip: Mapping[str, Any], plan: Plan) -> bool:
         existing = self._store.members_of(virtual_ip["metadata"]["name"])
@@ -120,7 +123,7 @@ class Reconciler:
     def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
         existing = [body["spec"] for body in self._store.members_of(name).values()]
         ranked = sorted(existing, key=lambda spec: (spec.get("rank", 0), spec["node"]))
-        return _Standing(accepted, tuple(spec["node"] for spec in ranked), interval)
+        return _Standing(accepted, tuple(spec["node"] for spec in ranked), interval, planned_now=False)
 
     def _write(self, changes: Changes) -> None:
         for body in changes.create:
@@ -147,10 +150,12 @@ class Reconciler:
                 if error.status not in (404, 409):
                     raise
 
-    def _tell(self, virtual_ip: Mapping[str, Any], standing: _Standing) -> float | None:
+    def _tell(self, virtual_ip: Mapping[str, Any], standing: _Standing, refused: list[ApiError]) -> float | None:
         """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""
         name = virtual_ip["metadata"]["name"]
-        virtual_ip = self._prune(virtual_ip, standing.members)
+        if standing.planned_now:
+            with _noting(refused):
+                virtual_ip = self._prune(virtual_ip, standing.members)
         before = virtual_ip.get("status") or {}
         now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
         result = aggregate(self._view(virtual_ip, standing, memory, now), before, time.time())
@@ -202,6 +207,17 @@ class Reconciler:
         }
         self._store.saw_virtual_ip(self._api.apply(f"{VIRTUAL_IPS}/{metadata['name']}/status", body))
         self._narrator.tell(virtual_ip, result, time.time())
+
+
+@contextlib.contextmanager
+def _noting(refused: list[ApiError]) -> Iterator[None]:
+    """Notes what the API server refuses, so that the rest can be done; nobody answering ends the turn."""
+    try:
+        yield
+    except ApiError as error:
+        if error.status == 0:
+            raise
+        refused.append(error)
 
 
 def _planned(count: int) -> Condition:

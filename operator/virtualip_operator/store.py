@@ -6,6 +6,7 @@ absence), and a Node that is long gone would take part in every plan.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from virtualip_api.names import VIRTUAL_IP_LABEL
@@ -23,6 +24,8 @@ class Cache(Generic[T]):
         self._objects: dict[str, tuple[int, T]] = {}
         self._gone: dict[str, int] = {}
         """Names that were deleted since the last list, which may be older than that."""
+        self.saw_older = False
+        """Since the last list, something older than what is known was seen: late news, or a restored database."""
 
     def get(self, name: str) -> T | None:
         """The object, or None."""
@@ -38,6 +41,7 @@ class Cache(Generic[T]):
         name, version = _identity(body)
         known = self._objects.get(name)
         if version <= self._gone.get(name, 0) or (known and version < known[0]):
+            self.saw_older = True
             return False
         value = self._read(body)
         self._objects[name] = (version, value)
@@ -53,21 +57,25 @@ class Cache(Generic[T]):
         del self._objects[name]
         return True
 
-    def replace(self, bodies: Iterable[Json], version: int) -> set[str]:
-        """Takes a complete list of that resourceVersion; the names of what changed. Newer news is kept."""
-        changed = set()
+    def newest(self) -> int:
+        """The highest resourceVersion that was seen."""
+        return max([*(version for version, _ in self._objects.values()), *self._gone.values(), 0])
+
+    def replace(self, bodies: Iterable[Json], version: int, floor: int) -> None:
+        """Takes a complete list of that resourceVersion. What is newer than the list is kept, but for a list that is
+        older than what was the newest before it was asked for (`floor`): then the database is another, restored one."""
+        if version < floor:
+            self._objects.clear()
+            self._gone.clear()
+        self.saw_older = False
+        self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
         listed = set()
         for body in bodies:
-            name, _ = _identity(body)
-            listed.add(name)
-            if self.put(body):
-                changed.add(name)
+            listed.add(_identity(body)[0])
+            self.put(body)
         for name, (known, _) in list(self._objects.items()):
             if name not in listed and known <= version:
                 del self._objects[name]
-                changed.add(name)
-        self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
-        return changed
 
 
 def _identity(body: Json) -> tuple[str, int]:
@@ -77,6 +85,15 @@ def _identity(body: Json) -> tuple[str, int]:
 
 def _as_it_is(body: Json) -> Json:
     return body
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest resourceVersion that is known of each kind."""
+
+    virtual_ips: int
+    members: int
+    nodes: int
 
 
 class Store:
@@ -106,17 +123,28 @@ class Store:
             changed = self._nodes.remove(body) if deleted else self._nodes.put(body)
             return set(self._virtual_ips.items()) if changed else set()
 
-    def listed(self, virtual_ips: Json, members: Json, nodes: Json) -> None:
-        """Complete lists of all three."""
+    def newest(self) -> Newest:
+        """What a list that is asked for from now on cannot be older than."""
         with self._lock:
-            self._virtual_ips.replace(virtual_ips["items"], _list_version(virtual_ips))
-            self._members.replace(members["items"], _list_version(members))
-            self._nodes.replace(nodes["items"], _list_version(nodes))
+            return Newest(self._virtual_ips.newest(), self._members.newest(), self._nodes.newest())
 
-    def listed_nodes(self, nodes: Json) -> None:
-        """A complete list of Nodes."""
+    @property
+    def saw_older(self) -> bool:
+        """Whether complete lists should be made soon."""
         with self._lock:
-            self._nodes.replace(nodes["items"], _list_version(nodes))
+            return self._virtual_ips.saw_older or self._members.saw_older or self._nodes.saw_older
+
+    def listed(self, virtual_ips: Json, members: Json, nodes: Json, newest: Newest) -> None:
+        """Complete lists of all three, and what was the newest before they were asked for."""
+        with self._lock:
+            self._virtual_ips.replace(virtual_ips["items"], _list_version(virtual_ips), newest.virtual_ips)
+            self._members.replace(members["items"], _list_version(members), newest.members)
+            self._nodes.replace(nodes["items"], _list_version(nodes), newest.nodes)
+
+    def listed_nodes(self, nodes: Json, newest: Newest) -> None:
+        """A complete list of Nodes, and what was the newest before it was asked for."""
+        with self._lock:
+            self._nodes.replace(nodes["items"], _list_version(nodes), newest.nodes)
 
     def virtual_ip(self, name: str) -> Json | None:
         """A VirtualIP, or None."""

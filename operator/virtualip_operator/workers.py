@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 WORKERS = 4
 RESYNC = 300.0
 """Seconds between complete lists, which find what watches missed."""
+SOON = 15.0
+"""Seconds between complete lists at the least."""
 _LIST_RETRY = 2.0
 """Seconds."""
 _TURN = 5.0
@@ -84,10 +86,20 @@ class Workers:
                 for number in range(WORKERS):
                     threading.Thread(target=self._work, args=(f"worker-{number}",), daemon=True).start()
                 started = True
-            self._stopping.wait(RESYNC)
+            self._wait_for_resync()
+
+    def _wait_for_resync(self) -> None:
+        """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
+        waited = 0.0
+        while waited < RESYNC and not self._stopping.is_set():
+            self._stopping.wait(SOON)
+            waited += SOON
+            if self._store.saw_older:
+                return
 
     def _list(self) -> None:
-        self._store.listed(self._api.get(VIRTUAL_IPS), self._api.get(MEMBERS), self._api.get(NODES))
+        newest = self._store.newest()
+        self._store.listed(self._api.get(VIRTUAL_IPS), self._api.get(MEMBERS), self._api.get(NODES), newest)
         self.look_at_everything()
 
     def _work(self, name: str) -> None:

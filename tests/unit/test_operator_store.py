@@ -35,14 +35,14 @@ def test_what_is_not_in_a_complete_list_is_gone() -> None:
     things = cache()
     things.put(thing("a", 5))
     things.put(thing("b", 6))
-    assert things.replace([thing("b", 6)], 10) == {"a"}
+    things.replace([thing("b", 6)], 10, 6)
     assert things.items().keys() == {"b"}
 
 
 def test_what_was_made_after_the_list_stays() -> None:
     things = cache()
     things.put(thing("a", 12))
-    things.replace([], 10)
+    things.replace([], 10, 9)
     assert things.get("a") is not None
 
 
@@ -50,9 +50,29 @@ def test_what_was_deleted_after_the_list_does_not_rise_again() -> None:
     things = cache()
     things.put(thing("a", 5))
     assert things.remove(thing("a", 12))
-    things.replace([thing("a", 5)], 10)
+    things.replace([thing("a", 5)], 10, 9)
     assert things.get("a") is None
     assert things.put(thing("a", 13))  # made anew
+
+
+def test_a_list_heals_what_a_watch_has_cut_down() -> None:
+    things = cache()
+    things.put(thing("a", 5, "cut"))
+    things.replace([thing("a", 5, "whole")], 10, 5)
+    assert things.get("a") == "whole"
+
+
+def test_a_restored_database_is_believed_though_all_of_it_is_older() -> None:
+    things = cache()
+    things.put(thing("a", 500, "before"))
+    things.put(thing("b", 501))
+    things.remove(thing("c", 502))
+    assert not things.put(thing("a", 7, "restored"))
+    assert things.saw_older
+    things.replace([thing("a", 7, "restored"), thing("c", 8)], 20, things.newest())
+    assert things.get("a") == "restored"
+    assert things.items().keys() == {"a", "c"}
+    assert not things.saw_older
 
 
 def test_a_nodes_heartbeat_is_news_for_nobody_and_a_new_label_for_all() -> None:
@@ -78,7 +98,8 @@ def test_a_member_is_news_for_its_virtual_ip() -> None:
 def test_a_list_brings_what_watches_missed() -> None:
     store = Store()
     store.saw_virtual_ip(thing("web", 1))
-    store.listed(listed(9, thing("api", 3)), listed(9), listed(9, {"metadata": {"name": "n", "resourceVersion": "1"}}))
+    node = {"metadata": {"name": "n", "resourceVersion": "1"}}
+    store.listed(listed(9, thing("api", 3)), listed(9), listed(9, node), store.newest())
     assert store.virtual_ips().keys() == {"api"}
     assert [node.name for node in store.nodes()] == ["n"]
 

@@ -1,0 +1,228 @@
+"""One VirtualIP's turn: what is written, and above all what is not."""
+
+import copy
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from virtualip_api.status import NodeEntry, State, entry_to_json
+from virtualip_operator.api import MEMBERS, NODES, ApiError
+from virtualip_operator.metrics import Metrics
+from virtualip_operator.reconciler import Reconciler
+from virtualip_operator.silence import Silence
+from virtualip_operator.store import Store
+
+if TYPE_CHECKING:
+    from virtualip_operator.api import Api
+
+Json = dict[str, Any]
+
+
+class FakeApi:
+    """Objects by path; every write is recorded, and the paths in `refuses` are answered with an error."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Json] = {}
+        self.nodes: list[Json] = []
+        self.writes: list[tuple[str, str]] = []
+        self.refuses: dict[tuple[str, str], int] = {}
+        self._version = 100
+
+    def get(self, path: str) -> Json:
+        self._refuse("get", path)
+        if path == NODES:
+            return {"metadata": {"resourceVersion": str(self.next_version())}, "items": copy.deepcopy(self.nodes)}
+        return copy.deepcopy(self.objects[path])
+
+    def create(self, path: str, body: Json) -> Json:
+        self._write("create", path)
+        return self._stored(f"{path}/{body['metadata']['name']}", body)
+
+    def replace(self, path: str, body: Json) -> Json:
+        self._write("replace", path)
+        return self._stored(path, body)
+
+    def apply(self, path: str, body: Json) -> Json:
+        self._write("apply", path)
+        found = copy.deepcopy(self.objects[path.removesuffix("/status")])
+        nodes = {"nodes": found["status"]["nodes"]} if "nodes" in found.get("status", {}) else {}
+        return self._stored(path.removesuffix("/status"), found | {"status": body["status"] | nodes})
+
+    def json_patch(self, path: str, operations: list[Json]) -> Json:
+        self._write("json_patch", path)
+        found = copy.deepcopy(self.objects[path.removesuffix("/status")])
+        for operation in operations:
+            if operation["op"] == "remove":
+                del found["status"]["nodes"][int(operation["path"].rpartition("/")[2])]
+        return self._stored(path.removesuffix("/status"), found)
+
+    def delete(self, path: str, uid: str) -> None:
+        self._write("delete", path)
+
+    def next_version(self) -> int:
+        self._version += 1
+        return self._version
+
+    def _stored(self, path: str, body: Json) -> Json:
+        body = copy.deepcopy(body)
+        body["metadata"] = {"uid": path, **body["metadata"], "resourceVersion": str(self.next_version())}
+        self.objects[path] = body
+        return copy.deepcopy(body)
+
+    def _write(self, verb: str, path: str) -> None:
+        self._refuse(verb, path)
+        self.writes.append((verb, path))
+
+    def _refuse(self, verb: str, path: str) -> None:
+        if (verb, path) in self.refuses:
+            raise ApiError(self.refuses[verb, path], "refused")
+
+
+VIP = "/apis/virtualip.dev/v1alpha1/virtualips/web"
+STATUS = f"{VIP}/status"
+
+
+class World:
+    """A VirtualIP of two nodes, planned and told."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.store = Store()
+        self.reconciler = Reconciler(cast("Api", self.api), self.store, Silence(0.0), Metrics())
+        self.register("a", "b")
+        self.edit(addresses=["192.0.2.10/32"], vrid=51)
+        self.turn()
+        self.api.writes.clear()
+
+    def turn(self) -> float | None:
+        return self.reconciler.turn("web")
+
+    def register(self, *names: str) -> None:
+        self.api.nodes = [{"metadata": {"name": name, "resourceVersion": "1"}} for name in names]
+        self.store.listed_nodes(self.api.get(NODES), self.store.newest())
+
+    def watch_says_gone(self, node: str) -> None:
+        metadata = {"name": node, "resourceVersion": str(self.api.next_version())}
+        self.store.saw_node({"metadata": metadata}, deleted=True)
+
+    def edit(self, **spec: object) -> None:
+        generation = self.api.objects.get(VIP, {"metadata": {}})["metadata"].get("generation", 0) + 1
+        body = {**self.api.objects.get(VIP, {}), "spec": spec}
+        body["metadata"] = {"name": "web", "uid": "1", "generation": generation}
+        self.store.saw_virtual_ip(self.api._stored(VIP, body))
+
+    def says(self, *entries: NodeEntry) -> None:
+        body = copy.deepcopy(self.api.objects[VIP])
+        body.setdefault("status", {})["nodes"] = [entry_to_json(entry) for entry in entries]
+        self.store.saw_virtual_ip(self.api._stored(VIP, body))
+
+    @property
+    def verbs(self) -> list[tuple[str, str]]:
+        return [(verb, path.removeprefix("/apis/virtualip.dev/v1alpha1/")) for verb, path in self.api.writes]
+
+    def condition(self, name: str) -> Json:
+        return next(c for c in self.api.objects[VIP]["status"]["conditions"] if c["type"] == name)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_a_second_turn_writes_nothing(world: World) -> None:
+    world.turn()
+    assert world.verbs == []
+
+
+def test_a_node_that_is_gone_leaves(world: World) -> None:
+    world.api.nodes.pop()
+    world.watch_says_gone("b")
+    world.turn()
+    assert ("delete", "virtualipmembers/web.b") in world.verbs
+
+
+def test_nobody_leaves_on_a_watchs_word_alone(world: World) -> None:
+    world.watch_says_gone("b")  # and yet the API server lists it
+    world.turn()
+    assert world.verbs == []
+
+
+def test_nobody_leaves_when_there_is_no_node_at_all(world: World) -> None:
+    world.says(NodeEntry("a", State.MASTER, 100))
+    world.turn()
+    world.api.writes.clear()
+    world.register()
+    world.turn()
+    assert world.verbs == []
+
+
+def test_nobody_leaves_when_nodes_cannot_be_listed(world: World) -> None:
+    world.watch_says_gone("b")
+    world.api.refuses["get", NODES] = 500
+    with pytest.raises(ApiError):
+        world.turn()
+    assert world.verbs == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"addresses": ["192.0.2.10/32"], "vrid": 300},
+        {"addresses": ["192.0.2.10/32"], "vrid": 51, "fancy": True},
+        {
+            "addresses": ["192.0.2.10/32"],
+            "vrid": 51,
+            "version": 2,
+            "authentication": {"type": "PASS", "passwordFile": "/etc/shadow"},
+        },
+    ],
+    ids=["out of bounds", "unknown field", "a file on the node"],
+)
+def test_what_is_refused_changes_no_member_and_loses_no_entry(world: World, spec: Json) -> None:
+    world.says(NodeEntry("a", State.MASTER, 100), NodeEntry("old", State.BACKUP, 100))
+    world.edit(**spec)
+    world.turn()
+    assert {verb for verb, path in world.verbs if path.startswith("virtualip")} == {"apply"}
+    assert world.condition("Accepted")["reason"] == "InvalidSpec"
+    assert world.api.objects[VIP]["status"]["master"] == "a"
+
+
+def test_entries_of_those_who_take_no_part_are_removed(world: World) -> None:
+    world.says(NodeEntry("old", State.MASTER, 100), NodeEntry("a", State.BACKUP, 100))
+    world.turn()
+    assert [entry["node"] for entry in world.api.objects[VIP]["status"]["nodes"]] == ["a"]
+
+
+@pytest.mark.parametrize("refused", [("create", MEMBERS), ("json_patch", STATUS)])
+def test_the_status_is_told_also_where_something_else_is_refused(world: World, refused: tuple[str, str]) -> None:
+    world.api.refuses[refused] = 403
+    world.register("a", "b", "c")
+    world.says(NodeEntry("a", State.MASTER, 100), NodeEntry("old", State.BACKUP, 100))
+    with pytest.raises(ApiError, match="403"):
+        world.turn()
+    assert world.api.objects[VIP]["status"]["master"] == "a"
+
+
+def test_a_member_that_is_there_already_is_learnt_of(world: World) -> None:
+    world.register("a", "b", "c")
+    path = f"{MEMBERS}/web.c"
+    world.api._stored(path, {"metadata": {"name": "web.c"}, "spec": {"virtualIP": "web", "node": "c", "revision": 7}})
+    world.api.refuses["create", MEMBERS] = 409
+    with pytest.raises(ApiError, match="409"):
+        world.turn()
+    world.turn()
+    assert ("replace", "virtualipmembers/web.c") in world.verbs
+    assert world.api.objects[path]["spec"]["revision"] > 7
+
+
+def test_a_virtual_ip_that_is_gone_is_forgotten_without_a_word(world: World) -> None:
+    world.store.saw_virtual_ip(world.api.objects[VIP], deleted=True)
+    assert world.turn() is None
+    assert world.verbs == []
+
+
+def test_a_move_under_way_is_looked_at_again(world: World) -> None:
+    world.says(NodeEntry("a", State.MASTER, 100))
+    world.turn()
+    world.says(NodeEntry("a", State.BACKUP, 100))
+    assert world.turn() is not None
