@@ -1,5 +1,6 @@
 """The cgroups the kubelets put their pods into, in every hierarchy of this machine (v1 or v2)."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -35,9 +36,12 @@ def _hierarchies() -> list[Path]:
 
 def _make_unified(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    controllers = " ".join(f"+{name}" for name in (_ROOT / "cgroup.controllers").read_text().split())
     for level in (_ROOT, directory.parent, directory):
-        (level / "cgroup.subtree_control").write_text(controllers)
+        for controller in (level / "cgroup.controllers").read_text().split():
+            with contextlib.suppress(
+                OSError
+            ):  # not every controller can be handed down; the kubelet says which it misses
+                (level / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def _remove(directory: Path) -> None:

@@ -2,16 +2,14 @@
 
 import contextlib
 import socket
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from barecluster.api import Api
-from barecluster.errors import ClusterError
 from barecluster.layout import SERVICE_NETWORK
 from barecluster.processes import Daemons
 from barecluster.shell import Word
+from barecluster.waiting import wait_until
 
 _READY_WITHIN = 60.0  # s; 3 are usual
 
@@ -131,8 +129,7 @@ class ControlPlane:
 
         def ready() -> bool:
             for name in ("etcd", "kube-apiserver"):
-                if self._daemons.pid(name) is None:
-                    raise ClusterError(f"{name} ended: {self._daemons.log(name)}\n{_tail(self._daemons.log(name))}")
+                self._daemons.check(name)
             return api.ready()
 
         wait_until(ready, _READY_WITHIN, "the API server to be ready")
@@ -140,16 +137,3 @@ class ControlPlane:
     def _start(self, name: str, *arguments: Word) -> None:
         if self._daemons.pid(name) is None:
             self._daemons.start(name, [self._binaries / name, *arguments], namespace=self._place.namespace)
-
-
-def wait_until(condition: Callable[[], bool], timeout: float, what: str, step: float = 0.1) -> None:
-    """Asks every step until the condition holds; raises ClusterError after timeout (both in seconds)."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"waited {timeout:g} s in vain for {what}")
-        time.sleep(step)
-
-
-def _tail(path: Path, lines: int = 10) -> str:
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

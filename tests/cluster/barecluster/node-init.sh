@@ -36,6 +36,7 @@ done
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock
 mount --make-rshared / # so that a pod's mountPropagation works, as on a machine with systemd
+touch "$directory/mounted"
 
 containerd --config "$directory/containerd.toml" --log-level warn >> /var/log/containerd.log 2>&1 &
 until ctr version > /dev/null 2>&1; do sleep 0.1; done

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+import time
 import uuid
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from barecluster.errors import ClusterError
 from barecluster.layout import Host, Layout
 from barecluster.processes import Daemons, children, end
 from barecluster.shell import Word, run
+from barecluster.waiting import wait_until
 
 _INIT = Path(__file__).with_name("node-init.sh")
+_MOUNTED_WITHIN = 30.0  # s; 0.1 are usual
+_OUTLIVE_TERM = {"bash", "sleep", "containerd-shim"}  # PID 1 of the node and its pause, the parents of containers
 _CTR = ("ctr", "--namespace", "k8s.io")
 
 
@@ -37,6 +41,11 @@ class Node:
         return self._host.address
 
     @property
+    def interfaces(self) -> tuple[str, ...]:
+        """Its interfaces, eth0 and ens9; the latter leads nowhere."""
+        return self._host.interfaces
+
+    @property
     def netns(self) -> str:
         """Its network namespace, as in /run/netns; gone while the power is off."""
         return self._layout.namespace(self.name)
@@ -57,13 +66,18 @@ class Node:
         return self._boot_id_file.read_text().strip() if self.pid is not None else None
 
     def power_on(self) -> None:
-        """Boots it; returns when its daemons are being started. Nothing happens when it is on."""
+        """Boots it; returns when its file system is complete and its daemons are being started.
+
+        Nothing happens when it is on. Raises ClusterError.
+        """
         if self.pid is not None:
             return
         directory = self._layout.node(self.name)
         network.plug(self._layout, self._host)
         cgroups.make(self._layout.cgroup, self.name)
         node_config.write(self._layout, self._host, self._api_url)
+        mark = directory / "mounted"
+        mark.unlink(missing_ok=True)
         self._boot_id_file.write_text(f"{uuid.uuid4()}\n")
         namespaces = ["--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--propagation", "private"]
         arguments: list[Word] = [
@@ -78,6 +92,12 @@ class Node:
             _daemon(self.name), ["unshare", *namespaces, "bash", _INIT, *arguments], namespace=self.netns
         )
 
+        def mounted() -> bool:
+            self._daemons.check(_daemon(self.name))
+            return mark.exists()
+
+        wait_until(mounted, _MOUNTED_WITHIN, f"{self.name} to boot", step=0.01)
+
     def power_off(self) -> None:
         """Cuts its power: no process gets to say good-bye. Its disk is kept. Nothing happens when it is off."""
         if network.exists(self.netns):
@@ -87,6 +107,14 @@ class Node:
         cut_power(self._daemons, self.name)
         network.unplug(self._layout, self._host)
         cgroups.remove(self._layout.cgroup, self.name)
+
+    def shut_down(self, grace: float = 10.0) -> None:
+        """Turns it off as `systemctl poweroff` does: SIGTERM to everything, up to grace seconds to obey, power off."""
+        self.run("sh", "-c", "kill -TERM -1")  # -1 spares PID 1 and the one who says it
+        deadline = time.monotonic() + grace
+        while self._commands() - _OUTLIVE_TERM and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.power_off()
 
     def link_down(self, interface: str = "eth0") -> None:
         """Pulls a cable: the node loses its carrier, its neighbours hear nothing."""
@@ -136,6 +164,14 @@ class Node:
 
     def _ctr(self, *words: Word) -> str:
         return self.run(*_CTR, *words)
+
+    def _commands(self) -> set[str]:
+        """The names of the programs that run on it."""
+        found = set()
+        for process in (self.root / "proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # ended since it was listed
+                found.add((process / "comm").read_text().strip())
+        return found
 
     @property
     def _boot_id_file(self) -> Path:

@@ -8,12 +8,12 @@ import os
 import select
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from barecluster.errors import ClusterError
 from barecluster.shell import Word, in_namespace
+from barecluster.waiting import wait_until
 
 # $0 is the record; fields 1 and 22 of stat are the pid and the start time (the name between them is "sh", no spaces).
 _RECORD_THEN_EXEC = 'cut -d" " -f1,22 /proc/$$/stat > "$0.new" && mv "$0.new" "$0" && exec "$@"'
@@ -51,11 +51,7 @@ class Daemons:
                 pass_fds=pass_fds,
                 check=True,
             )
-        deadline = time.monotonic() + 10
-        while not record.exists():
-            if time.monotonic() > deadline:
-                raise ClusterError(f"{name} did not start: see {self.log(name)}")
-            time.sleep(0.002)
+        wait_until(record.exists, 10.0, f"{name} to start", step=0.002)
 
     def log(self, name: str) -> Path:
         """Where a daemon's output goes."""
@@ -68,6 +64,12 @@ class Daemons:
         except FileNotFoundError:
             return None
         return int(pid) if start_time(int(pid)) == started else None
+
+    def check(self, name: str) -> None:
+        """Raises ClusterError with a daemon's last words when it runs no more."""
+        if self.pid(name) is None:
+            words = self.log(name).read_text(errors="replace").splitlines()[-10:]
+            raise ClusterError("\n".join([f"{name} ended: {self.log(name)}", *words]))
 
     def names(self) -> list[str]:
         """Every daemon that was started and not stopped, running or not."""

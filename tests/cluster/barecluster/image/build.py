@@ -1,8 +1,10 @@
 """Our image: the same content as deploy/image/Dockerfile makes."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 
+from barecluster.errors import ClusterError
 from barecluster.image.application import application_layer
 from barecluster.image.archive import Image, write_archive
 from barecluster.image.base import base_layer, base_root
@@ -16,8 +18,10 @@ TAG = "localhost/virtualip:dev"
 def build(tag: str = TAG, labels: Mapping[str, str] | None = None) -> Image:
     """Builds the image of this checkout; labels make an image of another id, for tests of rolling updates.
 
-    Raises ClusterError. Needs root (the interpreter of the image compiles what is in it), Debian's apt and pip.
+    Needs Debian's apt, and root: the image's own interpreter compiles what is in it. Raises ClusterError.
     """
+    if os.geteuid() != 0:
+        raise ClusterError("the image is built with chroot: this needs root")
     root = base_root()
     layers = [base_layer(root), dependencies_layer(root), application_layer(root)]
     labels = dict(labels or {})

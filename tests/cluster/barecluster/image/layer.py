@@ -3,12 +3,15 @@
 import hashlib
 import io
 import tarfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from barecluster.layout import cache
 from barecluster.lock import locked
+
+_KEEP_UNUSED = 3 * 24 * 3600  # s
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ def cached(kind: str, key: str, make: Callable[[tarfile.TarFile], None]) -> Laye
         digest = _digest(scratch)
         path = directory / f"{kind}-{key}-{digest}.tar"
         scratch.rename(path)
+        _forget_unused(directory)
         return Layer(path, digest)
 
 
@@ -66,8 +70,16 @@ def add_file(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644)
 
 def _find(directory: Path, kind: str, key: str) -> Layer | None:
     for path in directory.glob(f"{kind}-{key}-*.tar"):
+        path.touch()
         return Layer(path, path.stem.rpartition("-")[2])
     return None
+
+
+def _forget_unused(directory: Path) -> None:
+    """Every change of our code makes a layer: those that nobody asked for in a while go."""
+    for path in directory.glob("*.tar"):
+        if time.time() - path.stat().st_mtime > _KEEP_UNUSED:
+            path.unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> str:
