@@ -1,15 +1,14 @@
 """virtualip-operator. Every option also by environment variable."""
 
-import logging
 import os
 import socket
 import sys
 
 import click
-import kopf
 
 from virtualip_operator.api import CannotConfigure
 from virtualip_operator.http_server import split_address
+from virtualip_operator.logs import configure
 from virtualip_operator.main import Options, run
 
 
@@ -79,10 +78,7 @@ def main(
 
     Talks to the API server with the pod's ServiceAccount; elsewhere, or where KUBECONFIG is set, as that says.
     """
-    kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
-    logging.getLogger().setLevel(log_level.upper())
-    # kopf tells of every event that it handled.
-    logging.getLogger("kopf").setLevel(logging.DEBUG if log_level == "debug" else logging.WARNING)
+    configure(log_format, log_level)
     try:
         run(Options(namespace, metrics_address, health_address, identity))
     except CannotConfigure as error:

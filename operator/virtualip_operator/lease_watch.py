@@ -29,23 +29,29 @@ class LeaseWatch(threading.Thread):
 
     def run(self) -> None:
         """The thread."""
+        away = False
         while True:
             try:
-                self._list_and_watch()
-            except ApiError as error:
-                self._silence.blind(time.monotonic())
-                log.debug("Leases cannot be watched: %s", error)
-                time.sleep(_RETRY)
-            except Exception:
+                version = self._list()
+                if away:
+                    log.info("Leases are watched again")
+                away = False
+                self._watch(version)
+            except Exception as error:
                 # Whatever it is, without this thread no silence would be noticed any more.
                 self._silence.blind(time.monotonic())
-                log.exception("Leases cannot be watched")
+                if not away:
+                    ours = not isinstance(error, ApiError)
+                    log.warning("Leases cannot be watched, nobody counts as silent meanwhile: %s", error, exc_info=ours)
+                away = True
                 time.sleep(_RETRY)
 
-    def _list_and_watch(self) -> None:
+    def _list(self) -> str:
         answer = self._api.get(self._path)
         self._silence.listed(answer["items"], time.monotonic(), time.time())
-        version = answer["metadata"]["resourceVersion"]
+        return str(answer["metadata"]["resourceVersion"])
+
+    def _watch(self, version: str) -> None:
         for kind, lease in self._api.watch(self._path, version, _WATCH, _QUIET):
             if kind in ("ADDED", "MODIFIED"):
                 self._silence.observe(lease, time.monotonic(), time.time())
