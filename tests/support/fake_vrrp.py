@@ -1,6 +1,7 @@
 """The vrrp end of control's socket, without VRRP: it keeps the state that the real one would, and answers as it."""
 
 import asyncio
+import collections
 import socket
 import time
 from collections.abc import Callable
@@ -8,15 +9,16 @@ from pathlib import Path
 
 from virtualip_agent import ipc
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class FakeVrrp:
     """Which routers would run, and at which priority. `advertised` has every priority that a router ever had."""
 
-    def __init__(self, path: Path, *, active: bool = True) -> None:
+    def __init__(self, path: Path, *, taken: bool = False) -> None:
         self.path = path
-        self.active = active
+        self.taken = taken
+        """Another control commands; whoever connects waits."""
         self.routers: dict[str, ipc.RouterConfig] = {}
         self.contributions: dict[str, dict[str, ipc.Contribution]] = {}
         self.states: dict[str, ipc.RouterState] = {}
@@ -25,6 +27,7 @@ class FakeVrrp:
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._clients: list[socket.socket] = []
+        self._unsent: dict[socket.socket, collections.deque[bytes]] = {}
         self._listener: socket.socket | None = None
 
     def start(self) -> "FakeVrrp":
@@ -40,6 +43,7 @@ class FakeVrrp:
         """Dies: nothing is said, everything is closed."""
         for client in self._clients:
             self._loop.remove_reader(client)
+            self._loop.remove_writer(client)
             client.close()
         self._clients.clear()
         if self._listener is not None:
@@ -54,11 +58,20 @@ class FakeVrrp:
         client, _ = self._listener.accept()
         client.setblocking(False)
         self._clients.append(client)
+        self._unsent[client] = collections.deque()
         self._loop.add_reader(client, self._read, client)
-        self.say(ipc.Hello(pid=1, scheduling="none (fake)", active=self.active))
-        for state in self.states.values():
-            self.say(state)
+        self._greet(client)
         self._changed.set()
+
+    def _greet(self, client: socket.socket) -> None:
+        commands = client is self._commanding
+        self._say_to(client, ipc.encode(ipc.Hello(pid=1, scheduling="none (fake)", active=commands)))
+        for state in self.states.values() if commands else ():
+            self._say_to(client, ipc.encode(state))
+
+    @property
+    def _commanding(self) -> socket.socket | None:
+        return self._clients[0] if self._clients and not self.taken else None
 
     def pause(self) -> None:
         """Stops reading, as a process that is stopped does."""
@@ -70,10 +83,10 @@ class FakeVrrp:
         for client in self._clients:
             self._loop.add_reader(client, self._read, client)
 
-    def become_active(self) -> None:
-        """The control that commanded is gone: this one does now."""
-        self.active = True
-        self.say(ipc.Hello(pid=1, active=True))
+    def give_way(self) -> None:
+        """The control that commanded is gone: the first of those who wait does now."""
+        self.taken = False
+        self._greet(self._clients[0])
 
     def _read(self, client: socket.socket) -> None:
         while True:
@@ -81,12 +94,20 @@ class FakeVrrp:
                 packet = client.recv(ipc.LARGEST_MESSAGE)
             except BlockingIOError:
                 break
+            except ConnectionResetError:
+                packet = b""
             if not packet:
+                commanded = client is self._commanding
                 self._loop.remove_reader(client)
+                self._loop.remove_writer(client)
                 self._clients.remove(client)
                 client.close()
+                if commanded and self._clients:
+                    self._greet(self._clients[0])
                 break
-            self._obey(ipc.decode_to_vrrp(packet))
+            message = ipc.decode_to_vrrp(packet)
+            if client is self._commanding:
+                self._obey(message)
         self._changed.set()
 
     def _obey(self, message: ipc.ToVrrp) -> None:
@@ -158,18 +179,33 @@ class FakeVrrp:
             self.say(new)
 
     def say(self, message: ipc.FromVrrp) -> None:
-        """To whoever is connected."""
+        """To the control that commands."""
         self.say_bytes(ipc.encode(message))
 
     def say_bytes(self, packet: bytes) -> None:
         """The same with any bytes."""
-        for client in self._clients:
-            client.send(packet)
+        if self._commanding is not None:
+            self._say_to(self._commanding, packet)
+
+    def _say_to(self, client: socket.socket, packet: bytes) -> None:
+        self._unsent[client].append(packet)
+        self._send(client)
+
+    def _send(self, client: socket.socket) -> None:
+        waiting = self._unsent[client]
+        try:
+            while waiting:
+                client.send(waiting[0])
+                waiting.popleft()
+        except BlockingIOError:
+            self._loop.add_writer(client, self._send, client)
+        else:
+            self._loop.remove_writer(client)
 
     @property
-    def connected(self) -> bool:
-        """Whether a control is there."""
-        return bool(self._clients)
+    def clients(self) -> int:
+        """How many controls are there."""
+        return len(self._clients)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits until what control said makes it so."""

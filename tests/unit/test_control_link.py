@@ -103,7 +103,7 @@ async def test_changes_are_sent_as_they_come(vrrp: FakeVrrp, control: Control) -
     control.link.start()
     control.want(router("web", trackers=("apache",)), web={"apache": ten()})
     await vrrp.until(lambda: vrrp.complete)
-    control.link.contribute({"web": {"apache": ten(False)}})
+    control.link.contribute("web", {"apache": ten(False)})
     await vrrp.until(lambda: vrrp.priority("web") == 244)
     control.want(router("web", base=100, trackers=("apache",)), router("api"), web={"apache": ten()})
     await vrrp.until(lambda: vrrp.routers.keys() == {"web", "api"} and vrrp.priority("web") == 110)
@@ -135,7 +135,7 @@ async def test_half_of_the_trackers_results_do_not_replace_the_whole_that_vrrp_h
     control.link.start()
     await vrrp.until(lambda: vrrp.complete)
     assert vrrp.priority("web") == 220
-    control.link.contribute({"web": {"a": ten(), "b": ten(False)}})
+    control.link.contribute("web", {"a": ten(), "b": ten(False)})
     await vrrp.until(lambda: vrrp.priority("web") == 210)
 
 
@@ -165,13 +165,13 @@ async def test_control_may_be_there_first(tmp_path: Path, control: Control) -> N
 async def test_while_another_control_commands_nothing_is_said_and_then_everything(
     tmp_path: Path, control: Control
 ) -> None:
-    vrrp = FakeVrrp(tmp_path / "vrrp.sock", active=False).start()
+    vrrp = FakeVrrp(tmp_path / "vrrp.sock", taken=True).start()
     control.link.start()
     control.want(router())
     await control.until(lambda: control.link.hello is not None)
     control.want(router(), router("api"))
     assert not vrrp.routers
-    vrrp.become_active()
+    vrrp.give_way()
     await vrrp.until(lambda: vrrp.complete)
     assert vrrp.routers.keys() == {"web", "api"}
     vrrp.stop()

@@ -1,6 +1,5 @@
 """The control process on duty: what is declared and measured goes to vrrp, what vrrp says goes to the state socket."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,19 +63,17 @@ class Duty:
         self._board.run({name: instance.spec.trackers for name, instance in instances.items()})
         self._configs = {name: self._compiled(instance) for name, instance in instances.items()}
         configs = {name: config for name, (_, config) in self._configs.items()}
-        self._link.want(configs, self._contributions(), self._declarations.names_not_to_withdraw)
+        contributions = {name: self._board.contributions(name) for name in configs}
+        self._link.want(configs, contributions, self._declarations.names_not_to_withdraw)
         self._publisher.everything(configs)
 
     def _compiled(self, instance: "Instance") -> "tuple[Instance, ipc.RouterConfig]":
         known = self._configs.get(instance.name)
         return known if known is not None and known[0] == instance else (instance, compile_router(instance))
 
-    def _contributions(self) -> Mapping[str, Mapping[str, ipc.Contribution]]:
-        return {name: self._board.contributions(name) for name in self._configs}
-
     def _tracker_changed(self, name: str) -> None:
-        self._link.contribute(self._contributions())
-        self._publisher.one(name)
+        self._link.contribute(name, self._board.contributions(name))
+        self._publisher.soon(name)
 
     def heard(self, message: ipc.FromVrrp) -> None:
         """What vrrp said."""
@@ -91,6 +88,10 @@ class Duty:
                 self._publisher.one(message.name)
             case _:
                 pass  # Statistics: nobody here asks for them
+
+    async def commanded(self) -> None:
+        """vrrp has said that this control is the one. OSError as from `start`."""
+        await self._server.reclaim()
 
     def vrrp_away(self) -> None:
         """vrrp hung up."""

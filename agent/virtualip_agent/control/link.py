@@ -35,7 +35,7 @@ class Link:
         self._writing = False
         self._retry: asyncio.TimerHandle | None = None
         self._routers: Mapping[str, ipc.RouterConfig] = {}
-        self._contributions: Contributions = {}
+        self._contributions: dict[str, Mapping[str, ipc.Contribution]] = {}
         self._names: frozenset[str] | None = None
         """None: nothing is wanted yet; not to be taken for an empty picture."""
         self.hello: ipc.Hello | None = None
@@ -61,13 +61,14 @@ class Link:
     ) -> None:
         """What vrrp is to run. `names` are all that are not to be withdrawn, those included whose files are bad just
         now."""
-        self._routers, self._names = routers, names
-        self.contribute(contributions)
-
-    def contribute(self, contributions: Contributions) -> None:
-        """The trackers' part alone."""
-        self._contributions = contributions
+        self._routers, self._names, self._contributions = routers, names, dict(contributions)
         self._flush()
+
+    def contribute(self, name: str, contributions: Mapping[str, ipc.Contribution]) -> None:
+        """The trackers' part in one router's priority, at once: a failover may hang on it."""
+        self._contributions[name] = contributions
+        if not self._writing and name in self._told_routers and name in self._routers:
+            self._send(self._contribution_difference(name))
 
     def close(self) -> None:
         """Hangs up; vrrp runs on with what it has."""
@@ -147,10 +148,14 @@ class Link:
         self._flush()
 
     def _flush(self) -> None:
+        self._send(self._differences())
+
+    def _send(self, messages: Iterator[ipc.ToVrrp]) -> None:
+        """As many as the socket takes; when it takes more, whatever differs then."""
         if self._socket is None or self.hello is None or not self.hello.active:
             return
         try:
-            for message in self._differences():
+            for message in messages:
                 self._socket.send(ipc.encode(message))
                 self._note(message)
         except BlockingIOError:
@@ -166,7 +171,7 @@ class Link:
             self._loop.remove_writer(self._socket)
 
     def _differences(self) -> Iterator[ipc.ToVrrp]:
-        """What vrrp still has to be told: a changed priority first, as a failover may hang on it."""
+        """What vrrp still has to be told: changed priorities first."""
         for name in self._told_routers.keys() & self._routers.keys():
             if self._told_routers[name] == self._routers[name]:
                 yield from self._contribution_difference(name)

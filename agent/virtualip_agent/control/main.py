@@ -72,6 +72,8 @@ class _Control:
             duty = Duty(self._options, self._link)
             await duty.start()
             self._duty = duty
+        elif self._wanted and self._duty is not None and self._link.hello is not None:
+            await self._duty.commanded()
         elif not self._wanted and self._duty is not None:
             log.info("standing by: another agent runs this node's VirtualIPs")
             duty, self._duty = self._duty, None

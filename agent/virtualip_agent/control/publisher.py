@@ -27,6 +27,7 @@ class Publisher:
         self._board = board
         self._server = server
         self._lifetimes: dict[str, int] = {}
+        self._soon: set[str] = set()
         self._names: frozenset[str] = frozenset()
         self._since: dict[str, tuple[object, float]] = {}
         self._away_since: float | None = None
@@ -62,6 +63,18 @@ class Publisher:
             self._server.tell(gone_line(name))
         else:
             self._server.tell(vip_line(situation))
+
+    def soon(self, name: str) -> None:
+        """The same after what is going on now: when a process dies that 250 VirtualIPs track, vrrp is told of all of
+        them first."""
+        if not self._soon:
+            asyncio.get_running_loop().call_soon(self._now)
+        self._soon.add(name)
+
+    def _now(self) -> None:
+        names, self._soon = self._soon, set()
+        for name in sorted(names):
+            self.one(name)
 
     def vrrp_here(self) -> None:
         """What vrrp said is fresh again."""

@@ -70,7 +70,20 @@ class StateServer:
             listener.close()
             temporary.unlink(missing_ok=True)
             raise
+        if self._server is not None:
+            self._server.close()
         self._server = await asyncio.get_running_loop().create_unix_server(lambda: _Client(self), sock=listener)
+
+    async def reclaim(self) -> None:
+        """Listens at the path again where another's socket, or none, is there now: two controls that started before
+        their vrrp did each thought to be the one."""
+        if not self._is_ours():
+            await self.start()
+
+    def _is_ours(self) -> bool:
+        with suppress(FileNotFoundError):
+            return self._path.stat().st_ino == self._inode
+        return False
 
     def welcome(self, client: _Client) -> None:
         """The whole picture for a new client."""
@@ -102,10 +115,8 @@ class StateServer:
         if self._server is None:
             return
         self._server.close()
-        with suppress(FileNotFoundError):
-            # an agent that stood by may have put its own there by now
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
+        if self._is_ours():  # an agent that stood by may have put its own there by now
+            self._path.unlink(missing_ok=True)
         clients = tuple(self.clients)
         for client in clients:
             if client.transport is not None:

@@ -1,6 +1,6 @@
 """A number in a file (keepalived.conf(5), vrrp_track_file): read at once when it changes, whoever writes it and how.
 
-inotify tells of what happens in the file and in its directory; a look every second finds what it cannot see (a parent
+inotify tells of what happens in the file and in its directory; a look now and then finds what it cannot see (a parent
 directory replaced, a link in the middle of a chain, a file system without inotify).
 """
 
@@ -18,10 +18,14 @@ from virtualip_api.trackers import FileTracker
 if TYPE_CHECKING:
     from virtualip_agent.control.inotify import Watch
 
-LOOK_EVERY: Final = 1.0
+LOOK_EVERY: Final = 5.0
+"""Seconds between looks while inotify watches."""
+NOT_WATCHED: Final = 1.0
+"""The same while it cannot, as while the directory does not exist."""
 HALF_WRITTEN: Final = 0.1
 """Seconds that an emptied file keeps its last value while its writer has not closed it: `echo 6 > file` empties it
 first, and the priority must not drop for that moment."""
+_WATCHED: Final = ("file", "directory")
 _LONGEST: Final = 64
 _NUMBER: Final = re.compile(rb"\s*([+-]?[0-9]{1,20})\s*")
 
@@ -61,7 +65,7 @@ class RunningFileTracker:
 
     def _look(self, settled: bool) -> None:
         self._renew_watches()
-        again = LOOK_EVERY
+        again = LOOK_EVERY if len(self._watches) == len(_WATCHED) else NOT_WATCHED
         try:
             content: bytes | None = read_start(self._root, self._check.path, _LONGEST)
             problem = ""
@@ -78,14 +82,14 @@ class RunningFileTracker:
 
     def _renew_watches(self) -> None:
         """Watches the file, and the directory that its name is in, as the inodes they are now."""
-        for what, path in (("file", self._check.path), ("directory", str(Path(self._check.path).parent))):
+        for what, path in zip(_WATCHED, (self._check.path, str(Path(self._check.path).parent)), strict=True):
             known = self._watches.get(what)
             with watchable(self._root, path) as found:
                 if found is None:
                     self._drop(what)
                 elif known is None or known[0] != found.inode:
                     self._drop(what)
-                    with contextlib.suppress(OSError):  # no watches left: the look every second does it
+                    with contextlib.suppress(OSError):  # no watches left: looking does it
                         self._watches[what] = (found.inode, self._inotify.watch(found.path, self._happened))
 
     def _drop(self, what: str) -> None:
