@@ -16,6 +16,7 @@ from barecluster.waiting import wait_until
 
 _INIT = Path(__file__).with_name("node-init.sh")
 _MOUNTED_WITHIN = 30.0  # s; 0.1 are usual
+_CONTAINERD_WITHIN = 30.0  # s; 0.3 are usual
 _OUTLIVE_TERM = {"bash", "sleep", "containerd-shim"}  # PID 1 of the node and its pause, the parents of containers
 _CTR = ("ctr", "--namespace", "k8s.io")
 
@@ -139,6 +140,8 @@ class Node:
 
     def load_image(self, tag: str, image_id: str, archive: Path) -> bool:
         """Imports an archive into its containerd; False when it has that very image under that tag."""
+        socket = self.root / "run/containerd/containerd.sock"
+        wait_until(socket.is_socket, _CONTAINERD_WITHIN, f"containerd on {self.name}")
         if self._image_id(tag) == image_id:
             return False
         present = self._ctr("content", "list", "--quiet").split()
