@@ -162,3 +162,25 @@ def test_passwords_come_from_secrets_and_follow_them(scene: Scene) -> None:
     for value in ("12345", "54321", "much-too-long"):
         assert not scene.reporter.logged(value)
     assert (scene.reporter.desired / "web.json").stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.power
+def test_an_etcd_restored_from_a_backup_withdraws_nothing_however_long_it_runs_on(scene: Scene, tmp_path: Path) -> None:
+    scene.api.virtual_ip("old")
+    scene.api.member("old", scene.reporter.node)
+    scene.api.cluster.save_store(tmp_path / "backup")
+    scene.api.virtual_ip("web")
+    scene.api.member("web", scene.reporter.node)
+    eventually(lambda: scene.reporter.files() == {"old.json", "web.json"})
+    scene.api.cluster.restore_store(tmp_path / "backup")
+    eventually(lambda: scene.reporter.logged("older than before"), 25)
+    for revision in range(2, 12):  # beyond the resourceVersion that was seen last
+        scene.api.member("old", scene.reporter.node, revision=revision)
+    eventually(lambda: scene.reporter.file("old")["member"]["revision"] == 11)
+    never(lambda: scene.reporter.files() != {"old.json", "web.json"}, 12)
+    scene.reporter.stop()
+    scene.reporter.start()
+    never(lambda: scene.reporter.files() != {"old.json", "web.json"}, 22)
+    scene.api.delete("virtualip", "old")
+    scene.api.delete("virtualipmember", member_name("old", scene.reporter.node))
+    eventually(lambda: scene.reporter.files() == {"web.json"})

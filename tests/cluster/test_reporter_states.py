@@ -18,7 +18,7 @@ from reporter_harness import (
     never,
     reporting,
 )
-from virtualip_api.names import lease_name
+from virtualip_api.names import lease_name, member_name
 from virtualip_api.status import parse_time
 
 pytestmark = pytest.mark.apiserver
@@ -136,6 +136,19 @@ def test_an_emptied_status_is_filled_again(scene: Scene) -> None:
     )
     assert scene.entry() == {}
     eventually(scene.entry, 14)
+
+
+def test_a_virtual_ip_that_is_made_anew_shows_the_entry_with_its_new_member(scene: Scene) -> None:
+    scene.api.virtual_ip("web")
+    scene.api.member("web", scene.reporter.node)
+    scene.control.set("web", state="MASTER")
+    eventually(scene.entry)
+    scene.api.delete("virtualip", "web")
+    scene.api.virtual_ip("web")
+    assert scene.entry() == {}
+    scene.api.delete("virtualipmember", member_name("web", scene.reporter.node))
+    scene.api.member("web", scene.reporter.node)
+    eventually(scene.entry, 2)
 
 
 def test_a_virtual_ip_that_comes_after_its_state_gets_the_entry(scene: Scene) -> None:

@@ -105,6 +105,7 @@ class Reporter:
             read_password=lambda secret: read_password(api, options.namespace, secret),
             lease_store=self._lease.store,
             checkpoint=self._save,
+            made_anew=lambda name: self._publisher.retell([name]),
         )
 
     def start(self, stop: threading.Event) -> None:

@@ -30,8 +30,9 @@ LONGEST_PAUSE = 5.0
 class PlanWatch:
     """Keeps the desired directory as the plans are. `work` is its thread's body; nothing else touches the evidence.
 
-    `read_password` is asked for a Secret that is not known yet, `checkpoint` is called when what `memory` returns has
-    changed, `lease_store` says whether the database still holds our Lease."""
+    `read_password` is asked for a Secret that is not known yet, `lease_store` whether the database still holds our
+    Lease; `checkpoint` is called when what `memory` returns has changed, `made_anew` when a VIP's Member is another one
+    than before (so its VirtualIP may be another one too)."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class PlanWatch:
         read_password: Callable[[SecretKey], Password],
         lease_store: Callable[[], Store],
         checkpoint: Callable[[], None],
+        made_anew: Callable[[str], None] = lambda _name: None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._api = api
@@ -51,6 +53,7 @@ class PlanWatch:
         self._read_password = read_password
         self._lease_store = lease_store
         self._checkpoint = checkpoint
+        self._made_anew = made_anew
         self._clock = clock
         self._selector = {"labelSelector": f"{NODE_LABEL}={label_value(node)}"}
         self._resource_version = memory.resource_version
@@ -187,6 +190,9 @@ class PlanWatch:
         if plan.secret and not self._desired.has_password(plan.secret):
             self._desired.take_password(plan.secret, self._read_password(plan.secret))
         self._desired.take(plan)
+        known = self._held.get(plan.name)
+        if known is not None and known.uid != plan.uid:
+            self._made_anew(plan.name)
         self._held[plan.name] = withdrawal.seen(plan.uid)
         return plan.name
 
