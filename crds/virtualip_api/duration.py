@@ -8,8 +8,8 @@ SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 
 _UNITS = {"us": MICROSECOND, "ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": 60 * MINUTE}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)")
-_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h)", re.ASCII)
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
 
 
 def parse_duration(text: str) -> int:
