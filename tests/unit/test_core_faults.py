@@ -112,6 +112,14 @@ def test_what_the_kernel_refused_is_tried_again() -> None:
     assert (server1.state, server1.holds) == ("MASTER", True)
 
 
+def test_a_refusal_that_is_over_leaves_no_timer_behind() -> None:
+    router = a_master()
+    router.tell(ev.AddressesRefused("KernelRefused", "no"))
+    router.tell(ev.AddressesFree())
+    router.tell(ev.LinkDown("LinkDown", "eth0 is down"))
+    assert router.core.deadline is None
+
+
 def test_a_refused_node_leaves_the_vip_to_the_next_one() -> None:
     lan = VirtualLan()
     server1, server2 = lan.node("server1", base_priority=244), lan.node("server2", base_priority=240)

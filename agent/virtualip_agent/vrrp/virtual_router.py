@@ -192,8 +192,7 @@ class VirtualRouter:
             effects.append(fx.RemoveAddresses())
             self._watch.wait(now)
         reason = self._watch.heard(event.advertisement, event.source, self.priority, self.settings, now)
-        if reason and (reason, self._report.reason) != ("LowerPriority", "HigherPriorityHeard"):  # said already
-            self._report.reason = reason
+        self._report.reason = reason or self._report.reason
 
     # ---- MASTER: RFC 9568, section 6.4.3
 
