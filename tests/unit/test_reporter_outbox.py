@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from virtualip_agent.reporter.outbox import FIRST_PAUSE, LONGEST_PAUSE, SPACING, Job, Outbox
+from virtualip_agent.reporter.outbox import BURST, FIRST_PAUSE, LONGEST_PAUSE, SPACING, Job, Outbox
 
 BACKUP = {"state": "BACKUP", "priority": 100}
 MASTER = {"state": "MASTER", "priority": 100}
@@ -15,18 +15,31 @@ def outbox() -> Outbox:
     return Outbox(jitter=lambda: 0.5)
 
 
-def test_the_first_change_goes_at_once_and_the_last_of_a_burst_after_the_spacing() -> None:
+def test_a_move_is_told_at_once_though_it_is_several_changes() -> None:
+    """Priority first, then the state: the entry that says MASTER must not wait for the one before it."""
     box = outbox()
-    box.want("web", BACKUP)
-    job = box.take(1000)
-    assert job == Job("web", BACKUP)
-    box.want("web", FAULT)
-    box.want("web", MASTER)
-    assert box.take(1001) is None  # one write at a time
-    box.done(job)
-    assert box.take(1002) is None
-    assert box.next_at() == 1000 + SPACING
-    assert box.take(1000 + SPACING) == Job("web", MASTER)
+    for now, entry in ((1000, BACKUP), (1002, FAULT), (1004, MASTER)):
+        box.want("web", entry)
+        job = box.take(now)
+        assert job == Job("web", entry)
+        assert box.take(now + 1) is None  # one write at a time
+        box.done(job)
+
+
+def test_a_tracker_that_flaps_is_told_five_times_a_second_and_its_last_state_always() -> None:
+    box = outbox()
+    told = []
+    for now in range(0, 10 * SPACING, SPACING // 20):
+        box.want("web", {**BACKUP, "priority": now})
+        if job := box.take(now):
+            told.append(job.entry)
+            box.done(job)
+    assert len(told) == 10 + BURST - 1
+    last = box.entries()["web"]
+    due = box.next_at()
+    assert due is not None
+    assert box.take(due) == Job("web", last)
+    assert due < 11 * SPACING
 
 
 def test_what_the_api_has_is_not_told_again() -> None:

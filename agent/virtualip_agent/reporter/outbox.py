@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SPACING = 200_000_000
-"""Nanoseconds between two writes of one VirtualIP: five a second at most, and 300 ms from state to API in any case."""
+"""Nanoseconds between two writes of one VirtualIP in the long run: five a second at most."""
+BURST = 3
+"""Writes that need not wait for each other after a quiet time: a move is told in two or three (priority, state), and the
+one that says MASTER must not wait for the one before it."""
 FIRST_PAUSE = 250_000_000
 LONGEST_PAUSE = 5_000_000_000
 
@@ -24,6 +27,9 @@ class _Slot:
     """The API has `wanted` (or has no such VirtualIP to tell)."""
     sending: bool = False
     not_before: int = 0
+    paid_until: int = 0
+    """When the writes so far are paid for, at one for each SPACING (a leaky bucket)."""
+    settled_at: int = 0
     pause: int = 0
 
 
@@ -71,7 +77,9 @@ class Outbox:
         name = min(due)[2]
         slot = self._slots[name]
         slot.sending = slot.told = True  # a change from now on sets told back
-        slot.not_before = now + SPACING
+        slot.paid_until = max(slot.paid_until, now) + SPACING
+        slot.not_before = slot.paid_until - (BURST - 1) * SPACING
+        slot.settled_at = now + SPACING
         return Job(name, slot.wanted)
 
     def done(self, job: Job) -> None:
@@ -114,7 +122,7 @@ class Outbox:
     def told_of(self, name: str, now: int) -> Entry | None:
         """The entry that the API has had for a while; None where there is none or it is just being written."""
         slot = self._slots.get(name)
-        settled = slot is not None and slot.told and not slot.sending and now >= slot.not_before
+        settled = slot is not None and slot.told and not slot.sending and now >= slot.settled_at
         return slot.wanted if settled and slot is not None else None
 
     def _spread(self, pause: int) -> int:
