@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from barecluster.shell import in_namespace
 from client import Prober
 from house import NAMESPACE, ClusterClient, House
 from virtualip_api.status import parse_time
@@ -227,7 +228,7 @@ def test_leases_members_and_status_deleted_holder_unchanged(own_house_only: Hous
         node = own(house).node(master)
         before = house.status("web")
         with subprocess.Popen(
-            node.command("ip", "-4", "monitor", "address"), stdout=subprocess.PIPE, text=True
+            in_namespace(node.netns, ["ip", "-4", "monitor", "address"]), stdout=subprocess.PIPE, text=True
         ) as monitor:
             house.kubectl("-n", NAMESPACE, "delete", "leases", "--all")
             house.kubectl("delete", "virtualipmembers", "--all")
