@@ -30,4 +30,5 @@ def manifest(name: str = "web", /, password_file: str | None = None, **spec: Any
 
 def fast(name: str = "web", /, **spec: Any) -> str:
     """The same with VRRPv3 at 100 ms, for tests that are not about the article's timers."""
-    return manifest(name, **({"version": 3, "advertInterval": "100ms"} | spec))
+    settings: dict[str, Any] = {"version": 3, "advertInterval": "100ms"}
+    return manifest(name, **(settings | spec))

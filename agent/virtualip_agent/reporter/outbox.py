@@ -12,8 +12,8 @@ from typing import Any
 SPACING = 200_000_000
 """Nanoseconds between two writes of one VirtualIP in the long run: five a second at most."""
 BURST = 3
-"""Writes that need not wait for each other after a quiet time: a move is told in two or three (priority, state), and the
-one that says MASTER must not wait for the one before it."""
+"""Writes that need not wait for each other after a quiet time: a move is told in two or three (priority, state), and
+the one that says MASTER must not wait for the one before it."""
 FIRST_PAUSE = 250_000_000
 LONGEST_PAUSE = 5_000_000_000
 
