@@ -9,7 +9,7 @@ from typing import Any
 
 from virtualip_api.errors import InvalidResource
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
-from virtualip_api.virtual_ip import parse_spec
+from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
@@ -50,6 +50,7 @@ class _Memory:
     contested: bool = False
     silent: frozenset[str] = frozenset()
     members: tuple[str, ...] = ()
+    renewals: tuple[float, ...] = ()
 
 
 class Reconciler:
@@ -85,7 +86,7 @@ class Reconciler:
         if memory is None:
             return False
         silent = frozenset(n for n in memory.members if self._silence.is_silent(n, now, n in memory.silent))
-        return memory.contested or silent != memory.silent
+        return silent != memory.silent or (memory.contested and self._renewals(memory.members) != memory.renewals)
 
     def _arrange(self, virtual_ip: Mapping[str, Any], refused: list[ApiError]) -> _Standing:
         """Plans and writes Members: who takes part now. What the API server refuses is noted."""
@@ -99,8 +100,8 @@ class Reconciler:
             refusal = "spec.authentication.passwordFile: is for static manifests only"
             return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", refusal), 1.0)
         interval = spec.advert_interval / 1e9
-        plan = make_plan(name, spec, self._store.nodes())
-        if isinstance(plan, Plan) and self._leavers(virtual_ip, plan):
+        plan, changes = self._plan(virtual_ip, spec)
+        if changes.delete:
             # A node leaves never on hearsay: only when a complete list of Nodes, made now, says so too.
             newest = self._store.newest()
             nodes = self._api.get(NODES)
@@ -108,17 +109,21 @@ class Reconciler:
             if not nodes["items"]:
                 log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
                 return self._as_before(name, _planned(len(self._store.members_of(name))), interval)
-            plan = make_plan(name, spec, self._store.nodes())
+            plan, changes = self._plan(virtual_ip, spec)
         if isinstance(plan, Rejection):
             return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval)
         with _noting(refused):  # the status is told all the same
-            self._write(diff(virtual_ip, plan, self._store.members_of(name), time.time()))
+            self._write(changes)
         members = tuple(member.node for member in plan.members)
         return _Standing(_planned(len(members)), members, interval, planned_now=True)
 
-    def _leavers(self, virtual_ip: Mapping[str, Any], plan: Plan) -> bool:
-        existing = self._store.members_of(virtual_ip["metadata"]["name"])
-        return bool(diff(virtual_ip, plan, existing, time.time()).delete)
+    def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Plan | Rejection, Changes]:
+        """The plan by what is known now, and what it would change; a rejection changes nothing."""
+        name = virtual_ip["metadata"]["name"]
+        plan = make_plan(name, spec, self._store.nodes())
+        if isinstance(plan, Rejection):
+            return plan, Changes()
+        return plan, diff(virtual_ip, plan, self._store.members_of(name), time.time())
 
     def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
         existing = [body["spec"] for body in self._store.members_of(name).values()]
@@ -158,7 +163,8 @@ class Reconciler:
                 virtual_ip = self._prune(virtual_ip, standing.members)
         before = virtual_ip.get("status") or {}
         now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
-        result = aggregate(self._view(virtual_ip, standing, memory, now), before, time.time())
+        view = self._view(virtual_ip, standing, memory, now)
+        result = aggregate(view, before, time.time())
         if not result.leaderless:
             memory.leaderless_since = None
         elif memory.leaderless_since is None:
@@ -166,6 +172,7 @@ class Reconciler:
         if result.status != _owned(before, result):
             self._apply(virtual_ip, result)
         memory.contested, memory.members = result.contested, standing.members
+        memory.renewals = tuple(view.renewed.values())
         memory.silent = frozenset(result.status["silentNodes"])
         self._metrics.saw(name, result)
         return SETTLE if result.settling else None
@@ -181,11 +188,14 @@ class Reconciler:
             members=standing.members,
             entries=entries_from_status(status),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
-            renewed={node: self._silence.renewed_at(node) for node in standing.members},
+            renewed=dict(zip(standing.members, self._renewals(standing.members), strict=True)),
             leaderless_for=0.0 if since is None else now - since,
             # A silent MASTER is followed after three intervals and a skew time; agents report at their own pace.
             cause_window=4 * standing.interval + 2.0,
         )
+
+    def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
+        return tuple(self._silence.renewed_at(node) for node in members)
 
     def _prune(self, virtual_ip: Mapping[str, Any], members: tuple[str, ...]) -> Mapping[str, Any]:
         operations = prune_patch(virtual_ip.get("status") or {}, members)

@@ -1,11 +1,13 @@
 """One VirtualIP's turn: what is written, and above all what is not."""
 
 import copy
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from virtualip_api.status import NodeEntry, State, entry_to_json
+from virtualip_api.names import lease_name
+from virtualip_api.status import NodeEntry, State, entry_to_json, format_time
 from virtualip_operator.api import MEMBERS, NODES, ApiError
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.reconciler import Reconciler
@@ -88,7 +90,8 @@ class World:
     def __init__(self) -> None:
         self.api = FakeApi()
         self.store = Store()
-        self.reconciler = Reconciler(cast("Api", self.api), self.store, Silence(0.0), Metrics())
+        self.silence = Silence(0.0)
+        self.reconciler = Reconciler(cast("Api", self.api), self.store, self.silence, Metrics())
         self.register("a", "b")
         self.edit(addresses=["192.0.2.10/32"], vrid=51)
         self.turn()
@@ -226,3 +229,31 @@ def test_a_move_under_way_is_looked_at_again(world: World) -> None:
     world.turn()
     world.says(NodeEntry("a", State.BACKUP, 100))
     assert world.turn() is not None
+
+
+def lease(node: str, renewed: float) -> Json:
+    return {"metadata": {"name": lease_name(node)}, "spec": {"renewTime": format_time(renewed)}}
+
+
+def test_a_lease_that_runs_out_is_a_reason_for_a_turn(world: World) -> None:
+    now = time.monotonic()
+    world.silence.listed([lease("a", time.time()), lease("b", time.time())], now, time.time())
+    world.turn()
+    assert not world.reconciler.is_due("web", now)
+    assert world.reconciler.is_due("web", now + 31)
+    assert not world.reconciler.is_due("unknown", now + 31)
+
+
+def test_two_claims_are_looked_at_again_when_a_lease_is_renewed_and_not_before(world: World) -> None:
+    now, wall = time.monotonic(), time.time()
+    world.silence.listed([lease("a", wall), lease("b", wall)], now, wall)
+    claims = (NodeEntry(node, State.MASTER, 100, 1, format_time(wall + at)) for at, node in enumerate("ab", 1))
+    world.says(*claims)
+    world.turn()
+    assert not world.reconciler.is_due("web", now)
+    for node in "ab":
+        world.silence.observe(lease(node, wall + 10), now, wall)
+    assert world.reconciler.is_due("web", now)
+    world.turn()
+    assert world.condition("SingleMaster")["status"] == "False"
+    assert not world.reconciler.is_due("web", now)
