@@ -19,7 +19,8 @@ def master_and_backup(servers: Servers, text: str) -> None:
     for server in servers:
         server.manifest("web.yaml", text)
         server.start_engine()
-    servers[0].wait_state("web", "MASTER")
+        # one after the other: with nopreempt the first to come up keeps it
+        servers[0].wait_state("web", "MASTER")
     servers[1].wait("web", lambda entry: entry["reason"] == "LowerPriority")
 
 

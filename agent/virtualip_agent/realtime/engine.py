@@ -234,7 +234,8 @@ class Engine:
             pending, self._pending = self._pending, []
             refused = self._change_addresses(pending, now)
             for router, effect in pending:
-                if isinstance(effect, fx.SendGratuitousArp) and router.name not in refused:
+                # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
+                if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
                     self._send_garps(router)
             for router, effect in pending:
                 if isinstance(effect, fx.SendAdvertisement) and router.name not in refused:
