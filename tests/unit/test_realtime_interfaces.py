@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv4Interface
 
 from virtualip_agent.realtime.interfaces import Interfaces
-from virtualip_agent.realtime.rtnetlink import TAG, Address, Link
+from virtualip_agent.rtnetlink import TAG, Address, Link
 
 VIP = (IPv4Interface("192.168.122.200/24"),)
 

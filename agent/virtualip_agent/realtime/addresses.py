@@ -9,7 +9,7 @@ from typing import NamedTuple
 from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.route_socket import Change, RouteSocket
 from virtualip_agent.realtime.router import RunningRouter
-from virtualip_agent.realtime.rtnetlink import Address
+from virtualip_agent.rtnetlink import Address
 
 
 class Refusal(NamedTuple):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from virtualip_agent.realtime.rtnetlink import TAG, Address, Link
+from virtualip_agent.rtnetlink import TAG, Address, Link
 
 
 @dataclass(slots=True)

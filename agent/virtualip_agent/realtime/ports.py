@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from virtualip_agent.realtime.rtnetlink import Link
 from virtualip_agent.realtime.vrrp_sockets import Receiver, Sender
+from virtualip_agent.rtnetlink import Link
 
 
 class Ports:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from virtualip_agent.realtime import rtnetlink as rt
+from virtualip_agent import rtnetlink as rt
 from virtualip_agent.realtime.interfaces import Interfaces
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class RouteSocket:
         interfaces = Interfaces(ours=self.interfaces.ours)
         for message in self._dump(rt.dump_links):
             link = rt.parse_link(message.payload)
-            interfaces.links[link.index] = link
+            if link is not None:
+                interfaces.links[link.index] = link
         for message in self._dump(rt.dump_addresses):
             address = rt.parse_address(message.payload)
             if address is not None:
@@ -98,18 +99,21 @@ class RouteSocket:
                 return known != address
             interfaces.ours.discard(key)
             return interfaces.addresses.pop(key, None) is not None
-        if message.type == rt.RTM_NEWLINK:
+        if message.type in (rt.RTM_NEWLINK, rt.RTM_DELLINK):
             link = rt.parse_link(message.payload)
-            known_link = interfaces.links.get(link.index)
-            interfaces.links[link.index] = link
-            return known_link != link
-        if message.type == rt.RTM_DELLINK:
-            index = rt.parse_link(message.payload).index
-            for key in [key for key in interfaces.addresses if key[0] == index]:
-                del interfaces.addresses[key]
-                interfaces.ours.discard(key)
-            return interfaces.links.pop(index, None) is not None
+            return link is not None and self._take_in_link(link, message.type == rt.RTM_NEWLINK)
         return False
+
+    def _take_in_link(self, link: rt.Link, there: bool) -> bool:
+        interfaces = self.interfaces
+        if there:
+            known = interfaces.links.get(link.index)
+            interfaces.links[link.index] = link
+            return known != link
+        for key in [key for key in interfaces.addresses if key[0] == link.index]:
+            del interfaces.addresses[key]
+            interfaces.ours.discard(key)
+        return interfaces.links.pop(link.index, None) is not None
 
     def change(self, changes: Sequence[Change]) -> list[int]:
         """Carries out all changes in one send; an errno for each, 0 where it was done. Never raises for one of them."""

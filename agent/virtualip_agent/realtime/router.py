@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.interfaces import Interfaces
-from virtualip_agent.realtime.rtnetlink import Link
 from virtualip_agent.realtime.vrrp_sockets import Sender, stamp_hardware_address
+from virtualip_agent.rtnetlink import Link
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution

@@ -1,11 +1,12 @@
 """rtnetlink(7) messages for links and addresses: bytes in, values out.
 
-Only what the vrrp process needs. pyroute2 does this too, but brings 20 MiB and asyncio into a process that is locked in
-memory; the tests hold these bytes against it.
+Only what vrrp and the interface trackers need. pyroute2 does this too, but brings 20 MiB and asyncio into a process
+that is locked in memory; the tests hold these bytes against it.
 """
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -38,8 +39,15 @@ _IFA_CACHEINFO: Final = 6
 _IFA_PROTO: Final = 11
 _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
+_IFLA_LINK: Final = 5
+_IFLA_LINKINFO: Final = 18
+_IFLA_LINK_NETNSID: Final = 37
+_IFLA_INFO_KIND: Final = 1
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
+
+_KINDS_WITH_BASE: Final = (b"vlan", b"macvlan", b"macvtap", b"ipvlan")
+"""A veth has its peer in IFLA_LINK, a tunnel what its packets leave by: they say so themselves, by their carrier."""
 
 _HEADER: Final = struct.Struct("=IHHII")
 _IFADDRMSG: Final = struct.Struct("=BBBBI")
@@ -80,6 +88,8 @@ class Link:
     up: bool
     running: bool
     """Carrier and operational state, as the kernel sums it up in IFF_RUNNING."""
+    base: int = 0
+    """Index of the interface below it (a VLAN's, a macvlan's), where that is in the same namespace; else 0."""
 
     @property
     def usable(self) -> bool:
@@ -170,9 +180,12 @@ def parse_address(payload: bytes) -> Address | None:
     return Address(index, ip, prefix_length, (attributes.get(_IFA_PROTO) or b"\0")[0])
 
 
-def parse_link(payload: bytes) -> Link:
-    """The interface of an RTM_NEWLINK or RTM_DELLINK."""
-    _, _, index, flags, _ = _IFINFOMSG.unpack_from(payload)
+def parse_link(payload: bytes) -> Link | None:
+    """The interface of an RTM_NEWLINK or RTM_DELLINK; None where the message is of a bridge's port (AF_BRIDGE): an
+    RTM_DELLINK of those says that an interface has left its bridge, not that it is gone."""
+    family, _, index, flags, _ = _IFINFOMSG.unpack_from(payload)
+    if family != socket.AF_UNSPEC:
+        return None
     attributes = _attributes(payload, _IFINFOMSG.size)
     return Link(
         index,
@@ -180,4 +193,13 @@ def parse_link(payload: bytes) -> Link:
         attributes.get(_IFLA_ADDRESS, b""),
         bool(flags & _IFF_UP),
         bool(flags & _IFF_RUNNING),
+        _base(attributes),
     )
+
+
+def _base(attributes: dict[int, bytes]) -> int:
+    kind = _attributes(attributes.get(_IFLA_LINKINFO, b""), 0).get(_IFLA_INFO_KIND, b"").rstrip(b"\0")
+    link = attributes.get(_IFLA_LINK)
+    if kind not in _KINDS_WITH_BASE or link is None or _IFLA_LINK_NETNSID in attributes:
+        return 0
+    return int.from_bytes(link, sys.byteorder)

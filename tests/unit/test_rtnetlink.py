@@ -6,7 +6,7 @@ import pytest
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from virtualip_agent.realtime import rtnetlink as rt
+from virtualip_agent import rtnetlink as rt
 
 VIP = IPv4Address("192.168.122.200").packed
 
@@ -71,7 +71,36 @@ def test_a_link_written_by_pyroute2_is_read() -> None:
     link = rt.parse_link(read.payload)
 
     assert link == rt.Link(9, "eth0", bytes.fromhex("525400000065"), up=True, running=True)
+    assert link is not None
     assert link.usable
+
+
+def link_message(kind: str, *more: tuple[str, object], family: int = 0) -> bytes:
+    message = ifinfmsg()
+    message["family"], message["index"], message["flags"] = family, 9, 0x1
+    info = {"attrs": [("IFLA_INFO_KIND", kind)]}
+    message["attrs"] = [("IFLA_IFNAME", "ens9.7"), ("IFLA_LINK", 4), ("IFLA_LINKINFO", info), *more]
+    message["header"]["type"] = rt.RTM_NEWLINK
+    message.encode()
+    (read,) = rt.messages(bytes(message.data))
+    return read.payload
+
+
+@pytest.mark.parametrize(("kind", "base"), [("vlan", 4), ("macvlan", 4), ("veth", 0), ("bond", 0)])
+def test_the_base_of_a_vlan_or_macvlan_is_known_and_a_veths_peer_is_none(kind: str, base: int) -> None:
+    link = rt.parse_link(link_message(kind))
+    assert link is not None
+    assert link.base == base
+
+
+def test_a_base_in_another_namespace_is_none_of_ours() -> None:
+    link = rt.parse_link(link_message("macvlan", ("IFLA_LINK_NETNSID", 0)))
+    assert link is not None
+    assert link.base == 0
+
+
+def test_a_message_about_a_bridges_port_is_not_about_the_interface() -> None:
+    assert rt.parse_link(link_message("veth", family=7)) is None
 
 
 def test_several_messages_of_one_datagram_are_told_apart() -> None:
