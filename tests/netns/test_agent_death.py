@@ -28,7 +28,7 @@ def test_kill_minus_9_of_everything_the_kernel_drops_the_vip_by_l_plus_1500_ms(s
     one, two = servers
     master_and_backup(servers, fast())
     with Prober(client, VIP) as prober:
-        prober.wait_for_answer()
+        began = prober.wait_for_answer()
         killed = time.monotonic()
         one.power_off()
         gone = one.host.wait_for_address(VIP, present=False) - killed
@@ -37,6 +37,7 @@ def test_kill_minus_9_of_everything_the_kernel_drops_the_vip_by_l_plus_1500_ms(s
         # as long as the dead node's kernel would answer ARP, the new MASTER must be the last to be heard
         time.sleep(2)
         last = prober.stop().answers[-1]
+    print(f"kill -9, adverts 100 ms: gap {prober.result.longest_gap(since=began).ms:.0f} ms, address gone {gone:.2f} s")
     assert gone < L + 1.5, gone
     # the client's own entry is the new MASTER's, and the address answered to the end
     neighbour = client.ip("neigh", "show", VIP)[0]
@@ -129,7 +130,9 @@ def test_a_planned_stop_leaves_no_gap_that_a_client_sees(servers: Servers, clien
         one.stop_engine()
         assert two.wait_state("web", "MASTER")["reason"] == "MasterResigned"
         assert not one.host.has(VIP)
-    assert prober.result.longest_gap(since=began).ms <= max(10, prober.result.noise_ms * 1.5)
+    gap, noise = prober.result.longest_gap(since=began).ms, prober.result.noise_ms
+    print(f"planned stop, adverts 1 s: gap {gap:.1f} ms (noise {noise:.1f} ms)")
+    assert gap <= max(10, noise * 1.5)
 
 
 def test_a_vip_removed_by_hand_is_back_within_100_ms_and_told_to_the_neighbours(servers: Servers, lan: Segment) -> None:
