@@ -28,7 +28,7 @@ class MemberSpec:
     """metadata.generation of the VirtualIP that this plan was made from."""
     base_priority: int
     rank: int
-    """0 for the node that is to be first among equal priorities; breaks ties before they happen."""
+    """Place by name among the members of equal base priority; breaks ties before they happen."""
     draining: bool
     """The node is to give its VIPs away: effective priority 1, never exclusion."""
     peers: tuple[Peer, ...]

@@ -26,7 +26,7 @@ class View:
     addresses: tuple[str, ...]
     accepted: Condition
     members: tuple[str, ...]
-    """Nodes in the order of their ranks."""
+    """Nodes in the order of base priority, then name."""
     entries: Mapping[str, NodeEntry]
     silent: frozenset[str]
     renewed: Mapping[str, float]
@@ -38,7 +38,7 @@ class View:
 
     @property
     def believed(self) -> dict[str, NodeEntry]:
-        """The entries of members that are not silent, in the order of their ranks."""
+        """The entries of members that are not silent, in the order of `members`."""
         return {node: self.entries[node] for node in self.members if node in self.entries and node not in self.silent}
 
     @property

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from virtualip_api.member import Peer
@@ -34,7 +36,7 @@ class PlannedMember:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Members in the order of their ranks, and all of them as peers in the order of their names."""
+    """Members in the order of base priority, then name, and all of them as peers in the order of their names."""
 
     members: tuple[PlannedMember, ...]
     peers: tuple[Peer, ...]
@@ -81,7 +83,8 @@ def make_plan(
     return Plan(
         members=tuple(
             PlannedMember(node=name, base_priority=-negated, rank=rank, draining=name in draining)
-            for rank, (negated, name) in enumerate(weighed)
+            for _, equals in groupby(weighed, key=itemgetter(0))
+            for rank, (negated, name) in enumerate(equals)
         ),
         # By name, not rank: one node's other priority is no news for those whose place stays.
         peers=tuple(Peer(node.name, node.addresses) for node in sorted(chosen, key=lambda node: node.name)),

@@ -36,7 +36,7 @@ class _Standing:
 
     accepted: Condition
     members: tuple[str, ...]
-    """In the order of their ranks."""
+    """In the order of base priority, then name."""
     interval: float
     """Seconds between advertisements."""
     planned_now: bool
@@ -127,7 +127,7 @@ class Reconciler:
 
     def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
         existing = [body["spec"] for body in self._store.members_of(name).values()]
-        ranked = sorted(existing, key=lambda spec: (spec.get("rank", 0), spec["node"]))
+        ranked = sorted(existing, key=lambda spec: (-spec.get("basePriority", 0), spec["node"]))
         return _Standing(accepted, tuple(spec["node"] for spec in ranked), interval, planned_now=False)
 
     def _write(self, changes: Changes) -> None:

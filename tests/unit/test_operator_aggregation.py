@@ -45,7 +45,7 @@ def condition(result: Aggregate, name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_the_summary_names_every_member_in_the_order_of_ranks() -> None:
+def test_the_summary_names_every_member_in_the_order_of_the_plan() -> None:
     result = told(entry("server2", "BACKUP", 250), entry("server1", "MASTER", 254))
     assert result.status["summary"] == "server1=MASTER/254 server2=BACKUP/250 server3=?"
     assert (result.status["master"], result.status["priority"]) == ("server1", 254)

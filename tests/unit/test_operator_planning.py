@@ -49,12 +49,12 @@ def test_a_selector_chooses_by_the_nodes_labels() -> None:
     assert [member.node for member in plan.members] == ["a", "b"]
 
 
-def test_the_rank_is_by_base_priority_and_then_by_name() -> None:
+def test_the_rank_is_by_name_among_those_of_equal_base_priority() -> None:
     plan = plan_of(nodes("c", "b", "a"), nodePriorities=[{"nodeName": "c", "priority": 240}])
     assert [(member.node, member.rank, member.base_priority) for member in plan.members] == [
         ("c", 0, 240),
-        ("a", 1, 100),
-        ("b", 2, 100),
+        ("a", 0, 100),
+        ("b", 1, 100),
     ]
 
 
@@ -124,7 +124,8 @@ def test_nothing_is_written_where_nothing_changed() -> None:
 
 def test_one_nodes_priority_is_news_for_that_node_alone() -> None:
     resource = virtual_ip()
-    existing = stored(resource, plan_of(nodes("a", "b", "c")))
+    lower = plan_of(nodes("a", "b", "c"), nodePriorities=[{"nodeName": "a", "priority": 50}])
+    existing = stored(resource, lower)
     higher = plan_of(nodes("a", "b", "c"), nodePriorities=[{"nodeName": "a", "priority": 150}])
     (replaced,) = diff(resource, higher, existing, 2.0).replace
     assert (replaced["metadata"]["name"], replaced["spec"]["basePriority"]) == ("web.a", 150)
