@@ -1,6 +1,7 @@
 """The names that operator, agents and manifests agree on."""
 
 import hashlib
+import re
 
 GROUP = "virtualip.dev"
 VERSION = "v1alpha1"
@@ -44,3 +45,11 @@ def field_manager(node: str) -> str:
 def lease_name(node: str) -> str:
     """The Lease (in the agent's namespace) that says this node's reporter lives."""
     return f"virtualip-{node}"
+
+
+_INTERFACE = re.compile(r"[^\s/]{1,15}")
+
+
+def is_interface_name(text: str) -> bool:
+    """Whether the kernel would take it for an interface's name."""
+    return bool(_INTERFACE.fullmatch(text)) and text not in (".", "..")

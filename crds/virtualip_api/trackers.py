@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from virtualip_api.duration import MINUTE
 from virtualip_api.fields import Fields
+from virtualip_api.names import is_interface_name
 
 LOWEST_WEIGHT, HIGHEST_WEIGHT = -254, 254
 MOST_TRACKERS = 32
@@ -39,7 +40,14 @@ class FileTracker:
     """Zero: a missing, empty or non-numeric file counts as 0. Fail: it is a failure (FAULT)."""
 
 
-TrackerKind = ProcessTracker | FileTracker
+@dataclass(frozen=True, slots=True)
+class InterfaceTracker:
+    """Healthy while an interface, and what it is built on, is up and running (keepalived.conf(5), track_interface)."""
+
+    name: str
+
+
+TrackerKind = ProcessTracker | FileTracker | InterfaceTracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +86,18 @@ def _parse_file(fields: Fields) -> FileTracker:
     return FileTracker(path=path, on_missing=fields.choice("onMissing", ("Zero", "Fail"), "Zero"))
 
 
+def _parse_interface(fields: Fields) -> InterfaceTracker:
+    name = fields.text("name", longest=15)
+    if name and not is_interface_name(name):
+        fields.error("name", f"{name!r} is not an interface's name")
+    return InterfaceTracker(name)
+
+
 _KINDS: dict[str, tuple[Callable[[Fields], TrackerKind], int]] = {
     # kind: (parser, default weight)
     "process": (_parse_process, 0),
     "file": (_parse_file, 1),
+    "interface": (_parse_interface, 0),
 }
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, ip_interface
 
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.fields import Fields, read
-from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
+from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND, is_interface_name
 from virtualip_api.selector import LabelSelector, parse_selector
 from virtualip_api.trackers import Tracker, parse_trackers
 
@@ -25,7 +25,6 @@ _LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _WITH_PREFIX = re.compile(r"[0-9a-fA-F.:]+/[0-9]{1,3}")
 """ip_interface also takes an address alone and a netmask; the API server's isCIDR does not."""
-_INTERFACE = re.compile(r"[^\s/]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def _parse_addresses(fields: Fields) -> tuple[IPv4Interface, ...]:
 
 def _parse_interface(fields: Fields) -> str | None:
     name = fields.text("interface", None)
-    if name and (not _INTERFACE.fullmatch(name) or name in (".", "..")):
+    if name and not is_interface_name(name):
         fields.error("interface", f"{name!r} is not an interface's name")
     return name or None
 

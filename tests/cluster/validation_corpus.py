@@ -10,6 +10,7 @@ Spec = dict[str, Any]
 
 PROCESS = {"name": "apache", "process": {"name": "httpd"}}
 FILE = {"name": "app", "file": {"path": "/var/run/my_app/vrrp_track_file"}}
+INTERFACE = {"name": "uplink", "interface": {"name": "ens9"}}
 AUTHENTICATION = {"type": "PASS", "secretKeyRef": {"name": "web-vrrp", "key": "password"}}
 
 
@@ -39,7 +40,7 @@ def spec(**fields: Any) -> Spec:
 
 def tracker(**fields: Any) -> Spec:
     """A minimal spec with one tracker, by default of a process."""
-    kinds = {} if fields.keys() & {"process", "file"} else {"process": {"name": "httpd"}}
+    kinds = {} if fields.keys() & {"process", "file", "interface"} else {"process": {"name": "httpd"}}
     return spec(trackers=[{"name": "apache", **kinds, **fields}])
 
 
@@ -106,7 +107,7 @@ GOOD = [
         ),
     ),
     Case("file-that-must-be-there", tracker(file={"path": "/a/b..c", "onMissing": "Fail"})),
-    Case("both-kinds-of-trackers", spec(trackers=[PROCESS, FILE])),
+    Case("several-kinds-of-trackers", spec(trackers=[PROCESS, FILE, INTERFACE])),
 ]
 
 BAD = [
@@ -207,6 +208,9 @@ BAD = [
     Case("file-without-a-path", tracker(file={}), "spec.trackers[0].file.path"),
     Case("relative-path", tracker(file={"path": "var/run/x"}), "spec.trackers[0].file.path"),
     Case("path-that-climbs", tracker(file={"path": "/var/../etc/shadow"}), "spec.trackers[0].file.path"),
+    Case("no-interface", tracker(interface={}), "spec.trackers[0].interface.name"),
+    Case("tracked-interface-with-a-slash", tracker(interface={"name": "a/b"}), "spec.trackers[0].interface.name"),
+    Case("tracked-interface-of-16", tracker(interface={"name": "a" * 16}), "spec.trackers[0].interface.name"),
     Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
 ]
 

@@ -72,6 +72,7 @@ FULL: dict[str, Any] = {
             },
         },
         {"name": "app", "weight": 1, "reverse": False, "file": {"path": "/x", "onMissing": "Fail"}},
+        {"name": "uplink", "weight": 5, "reverse": False, "interface": {"name": "ens9"}},
     ],
 }
 """A good spec in which every property is given."""
@@ -159,9 +160,10 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
         (at(SPEC, "nodePriorities", "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodeSelector", "matchExpressions"), selector.Requirement, {}),
         (at(SPEC, "nodePriorities", "nodeSelector", "matchExpressions"), selector.Requirement, {}),
-        (at(SPEC, "trackers"), trackers.Tracker, {"check": {"process", "file"}}),
+        (at(SPEC, "trackers"), trackers.Tracker, {"check": {"process", "file", "interface"}}),
         (at(SPEC, "trackers", "process"), trackers.ProcessTracker, {}),
         (at(SPEC, "trackers", "file"), trackers.FileTracker, {}),
+        (at(SPEC, "trackers", "interface"), trackers.InterfaceTracker, {}),
         (at(VIRTUAL_IP, "status", "nodes"), status.NodeEntry, {}),
         (at(VIRTUAL_IP, "status", "nodes", "trackers"), status.TrackerStatus, {}),
         (at(MEMBER, "spec"), member.MemberSpec, {"peers": {"members"}}),

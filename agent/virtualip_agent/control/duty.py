@@ -13,6 +13,7 @@ from virtualip_agent.control.link import Link
 from virtualip_agent.control.publisher import Publisher
 from virtualip_agent.control.state_server import StateServer
 from virtualip_agent.control.trackers.board import TrackerBoard
+from virtualip_agent.control.trackers.link_watch import LinkWatch
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.start import Facilities
 from virtualip_agent.run_directory import history_path, state_socket_path
@@ -39,7 +40,8 @@ class Duty:
         self._link = link
         self._inotify = Inotify()
         self._processes = ProcessTable()
-        facilities = Facilities(self._inotify, self._processes, options.host_root)
+        self._links = LinkWatch()
+        facilities = Facilities(self._inotify, self._processes, self._links, options.host_root)
         self._board = TrackerBoard(facilities.start, self._tracker_changed)
         self._history = History(history_path(options.run))
         self._server = StateServer(state_socket_path(options.run))
@@ -112,5 +114,6 @@ class Duty:
         self.stop_watching()
         self._publisher.close()
         self._processes.close()
+        self._links.close()
         self._inotify.close()
         await self._server.close()

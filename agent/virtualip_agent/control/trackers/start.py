@@ -7,9 +7,11 @@ from typing import assert_never
 from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.trackers.base import Report, RunningTracker
 from virtualip_agent.control.trackers.file import RunningFileTracker
+from virtualip_agent.control.trackers.interface import RunningInterfaceTracker
+from virtualip_agent.control.trackers.link_watch import LinkWatch
 from virtualip_agent.control.trackers.process import RunningProcessTracker
 from virtualip_agent.control.trackers.process_table import ProcessTable
-from virtualip_api.trackers import FileTracker, ProcessTracker, TrackerKind
+from virtualip_api.trackers import FileTracker, InterfaceTracker, ProcessTracker, TrackerKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,7 @@ class Facilities:
 
     inotify: Inotify
     processes: ProcessTable
+    links: LinkWatch
     root: Path
     """Where the host's root directory is: tracked files are looked up beneath it."""
 
@@ -28,5 +31,7 @@ class Facilities:
                 return RunningFileTracker(check, report, self.inotify, self.root)
             case ProcessTracker():
                 return RunningProcessTracker(check, report, self.processes)
+            case InterfaceTracker():
+                return RunningInterfaceTracker(check, report, self.links)
             case _:
                 assert_never(check)
