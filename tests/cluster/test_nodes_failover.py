@@ -263,7 +263,7 @@ def test_a_password_edited_while_one_reporter_is_stopped_leaves_one_master(own_h
             house.kubectl("apply", "-f", "-", stdin=json.dumps(secret | {"stringData": {"password": "54321"}}))
             capture = subprocess.run(
                 own(house).node(master).command(
-                    "timeout", "30", "tcpdump", "-lnAi", "eth0", "-c", "1", "vrrp and ip[42:2] == 0x3534"
+                    "timeout", "30", "tcpdump", "-lnAi", "eth0", "-c", "1", "vrrp and ip[32:2] == 0x3534"
                 ),
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
@@ -303,7 +303,13 @@ def test_the_last_state_of_an_agent_that_is_stopped_arrives(own_house_only: Hous
     house = own_house_only
     with house.applied("web") as master:
         house.kubectl("-n", NAMESPACE, "delete", "pod", house.agent(master), "--wait=false")
-        status = house.wait("web", lambda status: status.get("master") == house.nodes[1])
-        entry = next(entry for entry in status["nodes"] if entry["node"] == master)
-        assert entry["state"] == "BACKUP"
+        # the next agent's first word would be Listening
+        house.wait(
+            "web",
+            lambda status: any(
+                entry["node"] == master and entry["state"] == "BACKUP" and entry["reason"] in ("HandedOver", "Stopped")
+                for entry in status["nodes"]
+            ),
+        )
+        house.wait_master("web", house.nodes[1])
         house.wait_master("web", house.nodes[0], timeout=60)

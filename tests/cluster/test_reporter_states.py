@@ -18,6 +18,7 @@ from reporter_harness import (
     never,
     reporting,
 )
+from virtualip_agent.reporter.outbox import BURST
 from virtualip_api.names import lease_name, member_name
 from virtualip_api.status import parse_time
 
@@ -107,7 +108,7 @@ def test_a_change_is_visible_within_300_ms_and_a_burst_ends_with_the_last(scene:
         moments = [moment for moment, priority in seen() if priority >= 100]
     assert moments[0] - begun < 0.3
     assert moments[-1] - ended < 0.3
-    assert len(moments) <= 5 * (ended - begun) + 2
+    assert len(moments) <= 5 * (ended - begun) + BURST + 1
 
 
 def test_an_outage_ends_with_what_is_true_then(scene: Scene) -> None:

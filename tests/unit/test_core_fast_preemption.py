@@ -195,3 +195,19 @@ def test_a_draining_node_gives_its_vip_away_and_someone_holds_it_when_all_are_dr
     lan.edit(server1, draining=False)
     lan.run_until(61)
     assert lan.masters() == ["server1"]
+
+
+def test_who_takes_over_from_the_dead_just_after_a_lower_router_did_says_that_the_master_died() -> None:
+    """A late process: the third of three was faster by a moment, and is heard before our own timer's turn."""
+    router = OneRouter(base_priority=240)
+    for moment in (1, 2, 3, 4, 5):
+        router.until(moment)
+        router.hear(244, source=102)
+    router.sleep(5 + 3.08)
+    router.hear(236, source=103)
+    router.until(5 + 3.09)
+
+    assert router.state == "MASTER"
+    assert router.reason == "MasterDown"
+    (told,) = [effect for _, effect in router.log if isinstance(effect, fx.Transitioned) and effect.takeover >= 0]
+    assert told.takeover == pytest.approx(3.08 * SECOND)

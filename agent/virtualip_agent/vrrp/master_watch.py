@@ -41,6 +41,8 @@ class MasterWatch:
         self._learned_interval = settings.advert_interval
         self._resigned_at: int | None = None
         self._lower_since: int | None = None
+        self._lost_at: int | None = None
+        """The last sign of a MASTER that fell silent, where a lower router stood up for it before we did."""
 
     # ---- moments
 
@@ -62,7 +64,7 @@ class MasterWatch:
     def wait(self, now: int) -> None:
         """BACKUP is entered: a whole master_down_interval from now."""
         self._heard_at = now
-        self._resigned_at = self._lower_since = None
+        self._resigned_at = self._lower_since = self._lost_at = None
 
     def take_over(self, source: bytes, settings: Settings) -> None:
         """We are the MASTER."""
@@ -87,6 +89,13 @@ class MasterWatch:
             and (advertisement.priority, source) < (self._master_priority, self.master)
         ):
             return False
+        if (
+            self._seen_at is not None
+            and self._resigned_at is None
+            and source != self.master
+            and now - self._seen_at > 3 * self._learned_interval
+        ):
+            self._lost_at = self._seen_at
         self._seen_at = now
         self._resigned_at = None
         self._master_priority = advertisement.priority
@@ -121,7 +130,7 @@ class MasterWatch:
             if foremost and self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
                 self._lower_since = now
             return ""
-        self._lower_since = None
+        self._lower_since = self._lost_at = None
         self._heard_at = now
         if foremost:
             self.learn(advertisement)
@@ -173,6 +182,8 @@ class MasterWatch:
             return TakeOver("MasterResigned", now - self._resigned_at, contested=False)
         if self._seen_at is None:
             return TakeOver("NoMaster")
+        if self._lost_at is not None and self._lower_since is not None:
+            return TakeOver("MasterDown", now - self._lost_at)
         if self._lower_since is not None or now - self._seen_at < 3 * self._learned_interval:
             # a living MASTER of lower priority, which lets go when it hears us
             since = self._seen_at if self._lower_since is None else self._lower_since
