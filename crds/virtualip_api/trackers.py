@@ -1,14 +1,25 @@
 """Trackers as a user declares them. Each kind is one dataclass and one line in `_KINDS`."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from virtualip_api.duration import MINUTE
+from virtualip_api.duration import MILLISECOND, MINUTE, SECOND
 from virtualip_api.fields import Fields
 from virtualip_api.names import is_interface_name
 
 LOWEST_WEIGHT, HIGHEST_WEIGHT = -254, 254
 MOST_TRACKERS = 32
+SHORTEST_INTERVAL = 100 * MILLISECOND
+MOST_IN_A_ROW = 100
+
+# As the CRD has them: no part of a request can hold a space or a line break.
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_URL = re.compile(rf"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?)(:({_PORT}))?(/[!-\"$-~]*)?")
+_HOST_HEADER = re.compile(r"[-A-Za-z0-9.:\[\]]+")
+_SERVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9:][-A-Za-z0-9.:%]*")
+_STATUS = re.compile(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,41 @@ class InterfaceTracker:
     name: str
 
 
-TrackerKind = ProcessTracker | FileTracker | InterfaceTracker
+@dataclass(frozen=True, slots=True)
+class HttpTracker:
+    """Healthy while a URL answers with one of these statuses. Redirects are not followed."""
+
+    url: str
+    interval: int = SECOND
+    timeout: int = 2 * SECOND
+    """For the whole try, resolution and TLS included. Above a second: one lost SYN is made up for."""
+    rise: int = 1
+    fall: int = 3
+    status: tuple[tuple[int, int], ...] = ((200, 299),)
+    """Ranges, both ends included."""
+    ca_file: str = ""
+    """Instead of the system's authorities."""
+    insecure_skip_verify: bool = False
+    host: str = ""
+    """The Host header, where it is not the URL's."""
+    server_name: str = ""
+    """The name for TLS (SNI, and what the certificate must be for), where it is not the URL's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpTracker:
+    """Healthy while a port takes connections."""
+
+    host: str
+    """An address or a name."""
+    port: int
+    interval: int = SECOND
+    timeout: int = 2 * SECOND
+    rise: int = 1
+    fall: int = 3
+
+
+TrackerKind = ProcessTracker | FileTracker | InterfaceTracker | HttpTracker | TcpTracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +126,13 @@ def _parse_process(fields: Fields) -> ProcessTracker:
 
 def _parse_file(fields: Fields) -> FileTracker:
     path = fields.text("path", longest=4096)
-    if path and (not path.startswith("/") or ".." in path.split("/")):
-        fields.error("path", f"{path!r} is not an absolute path without '..'")
+    _check_path(fields, "path", path)
     return FileTracker(path=path, on_missing=fields.choice("onMissing", ("Zero", "Fail"), "Zero"))
+
+
+def _check_path(fields: Fields, name: str, path: str) -> None:
+    if path and (not path.startswith("/") or ".." in path.split("/")):
+        fields.error(name, f"{path!r} is not an absolute path without '..'")
 
 
 def _parse_interface(fields: Fields) -> InterfaceTracker:
@@ -93,11 +142,64 @@ def _parse_interface(fields: Fields) -> InterfaceTracker:
     return InterfaceTracker(name)
 
 
+def _parse_http(fields: Fields) -> HttpTracker:
+    http = HttpTracker(
+        url=_matching(fields, "url", _URL, "an http or https URL without user, fragment or spaces", 2048),
+        interval=fields.duration("interval", SHORTEST_INTERVAL, 60 * MINUTE, SECOND),
+        timeout=fields.duration("timeout", SHORTEST_INTERVAL, MINUTE, 2 * SECOND),
+        rise=fields.integer("rise", 1, MOST_IN_A_ROW, 1),
+        fall=fields.integer("fall", 1, MOST_IN_A_ROW, 3),
+        status=_parse_statuses(fields),
+        ca_file=fields.text("caFile", None, longest=4096),
+        insecure_skip_verify=fields.boolean("insecureSkipVerify", False),
+        host=_matching(fields, "host", _HOST_HEADER, "a Host header", required=False),
+        server_name=_matching(fields, "serverName", _SERVER_NAME, "a server's name", required=False),
+    )
+    _check_path(fields, "caFile", http.ca_file)
+    return http
+
+
+def _parse_statuses(fields: Fields) -> tuple[tuple[int, int], ...]:
+    if not fields.has("status"):
+        fields.ignore("status")
+        return HttpTracker("").status
+    found = []
+    for index, text in enumerate(fields.texts("status", 16, required=True)):
+        low, _, high = text.partition("-")
+        if not _STATUS.fullmatch(text) or int(high or low) < int(low):
+            fields.error(f"status[{index}]", f"{text!r} is not a status or a range such as 200-299")
+        else:
+            found.append((int(low), int(high or low)))
+    return tuple(found)
+
+
+def _parse_tcp(fields: Fields) -> TcpTracker:
+    return TcpTracker(
+        host=_matching(fields, "host", _HOST, "an address or a name"),
+        port=fields.integer("port", 1, 65535),
+        interval=fields.duration("interval", SHORTEST_INTERVAL, 60 * MINUTE, SECOND),
+        timeout=fields.duration("timeout", SHORTEST_INTERVAL, MINUTE, 2 * SECOND),
+        rise=fields.integer("rise", 1, MOST_IN_A_ROW, 1),
+        fall=fields.integer("fall", 1, MOST_IN_A_ROW, 3),
+    )
+
+
+def _matching(
+    fields: Fields, name: str, pattern: re.Pattern[str], what: str, longest: int = 253, *, required: bool = True
+) -> str:
+    text = fields.text(name, longest=longest) if required else fields.text(name, None, longest=longest)
+    if text and not pattern.fullmatch(text):
+        fields.error(name, f"{text!r} is not {what}")
+    return text
+
+
 _KINDS: dict[str, tuple[Callable[[Fields], TrackerKind], int]] = {
     # kind: (parser, default weight)
     "process": (_parse_process, 0),
     "file": (_parse_file, 1),
     "interface": (_parse_interface, 0),
+    "http": (_parse_http, 0),
+    "tcp": (_parse_tcp, 0),
 }
 
 

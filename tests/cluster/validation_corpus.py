@@ -40,13 +40,18 @@ def spec(**fields: Any) -> Spec:
 
 def tracker(**fields: Any) -> Spec:
     """A minimal spec with one tracker, by default of a process."""
-    kinds = {} if fields.keys() & {"process", "file", "interface"} else {"process": {"name": "httpd"}}
+    kinds = {} if fields.keys() & {"process", "file", "interface", "http", "tcp"} else {"process": {"name": "httpd"}}
     return spec(trackers=[{"name": "apache", **kinds, **fields}])
 
 
 def process(**fields: Any) -> Spec:
     """A minimal spec with a process tracker."""
     return tracker(process={"name": "httpd", **fields})
+
+
+def http(**fields: Any) -> Spec:
+    """A minimal spec with an http tracker."""
+    return tracker(http={"url": "http://192.0.2.1/", **fields})
 
 
 def priorities(*entries: dict[str, Any]) -> Spec:
@@ -107,6 +112,10 @@ GOOD = [
         ),
     ),
     Case("file-that-must-be-there", tracker(file={"path": "/a/b..c", "onMissing": "Fail"})),
+    Case("http-of-the-local-api", http(url="https://127.0.0.1:6443/readyz?verbose", insecureSkipVerify=True)),
+    Case("http-over-ipv6", http(url="http://[2001:db8::1]:80", status=["200", "300-302"])),
+    Case("tcp-over-ipv6", tracker(tcp={"host": "2001:db8::1", "port": 22})),
+    Case("tcp-by-name", tracker(tcp={"host": "db.example.com", "port": 5432, "timeout": "100ms"})),
     Case("several-kinds-of-trackers", spec(trackers=[PROCESS, FILE, INTERFACE])),
 ]
 
@@ -211,6 +220,22 @@ BAD = [
     Case("no-interface", tracker(interface={}), "spec.trackers[0].interface.name"),
     Case("tracked-interface-with-a-slash", tracker(interface={"name": "a/b"}), "spec.trackers[0].interface.name"),
     Case("tracked-interface-of-16", tracker(interface={"name": "a" * 16}), "spec.trackers[0].interface.name"),
+    Case("ftp", http(url="ftp://192.0.2.1/"), "spec.trackers[0].http.url"),
+    Case("url-without-a-host", http(url="http:///x"), "spec.trackers[0].http.url"),
+    Case("url-with-a-password", http(url="http://me:secret@192.0.2.1/"), "spec.trackers[0].http.url"),
+    Case("url-with-a-line-break", http(url="http://192.0.2.1/\r\nX: y"), "spec.trackers[0].http.url"),
+    Case("url-that-ends-in-a-line-break", http(url="http://192.0.2.1/\n"), "spec.trackers[0].http.url"),
+    Case("url-with-port-65536", http(url="http://192.0.2.1:65536/"), "spec.trackers[0].http.url"),
+    Case("host-with-a-line-break", http(host="a\nb"), "spec.trackers[0].http.host"),
+    Case("status-600", http(status=["600"]), "spec.trackers[0].http.status"),
+    Case("status-backwards", http(status=["300-200"]), "spec.trackers[0].http.status"),
+    Case("no-status", http(status=[]), "spec.trackers[0].http.status"),
+    Case("http-every-99ms", http(interval="99ms"), "spec.trackers[0].http.interval"),
+    Case("http-within-an-hour", http(timeout="1h"), "spec.trackers[0].http.timeout"),
+    Case("http-fall-0", http(fall=0), "spec.trackers[0].http.fall"),
+    Case("relative-ca-file", http(caFile="ca.crt"), "spec.trackers[0].http.caFile"),
+    Case("tcp-without-a-port", tracker(tcp={"host": "192.0.2.1"}), "spec.trackers[0].tcp.port"),
+    Case("tcp-to-a-url", tracker(tcp={"host": "http://a", "port": 80}), "spec.trackers[0].tcp.host"),
     Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
 ]
 

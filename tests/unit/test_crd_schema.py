@@ -73,6 +73,29 @@ FULL: dict[str, Any] = {
         },
         {"name": "app", "weight": 1, "reverse": False, "file": {"path": "/x", "onMissing": "Fail"}},
         {"name": "uplink", "weight": 5, "reverse": False, "interface": {"name": "ens9"}},
+        {
+            "name": "api",
+            "weight": -60,
+            "reverse": False,
+            "http": {
+                "url": "https://127.0.0.1:6443/readyz",
+                "interval": "2s",
+                "timeout": "3s",
+                "rise": 2,
+                "fall": 4,
+                "status": ["200", "401-403"],
+                "caFile": "/etc/kubernetes/pki/ca.crt",
+                "insecureSkipVerify": True,
+                "host": "api.example.com:6443",
+                "serverName": "api.example.com",
+            },
+        },
+        {
+            "name": "database",
+            "weight": 0,
+            "reverse": False,
+            "tcp": {"host": "192.0.2.1", "port": 5432, "interval": "2s", "timeout": "3s", "rise": 2, "fall": 4},
+        },
     ],
 }
 """A good spec in which every property is given."""
@@ -160,10 +183,12 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
         (at(SPEC, "nodePriorities", "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodeSelector", "matchExpressions"), selector.Requirement, {}),
         (at(SPEC, "nodePriorities", "nodeSelector", "matchExpressions"), selector.Requirement, {}),
-        (at(SPEC, "trackers"), trackers.Tracker, {"check": {"process", "file", "interface"}}),
+        (at(SPEC, "trackers"), trackers.Tracker, {"check": {"process", "file", "interface", "http", "tcp"}}),
         (at(SPEC, "trackers", "process"), trackers.ProcessTracker, {}),
         (at(SPEC, "trackers", "file"), trackers.FileTracker, {}),
         (at(SPEC, "trackers", "interface"), trackers.InterfaceTracker, {}),
+        (at(SPEC, "trackers", "http"), trackers.HttpTracker, {}),
+        (at(SPEC, "trackers", "tcp"), trackers.TcpTracker, {}),
         (at(VIRTUAL_IP, "status", "nodes"), status.NodeEntry, {}),
         (at(VIRTUAL_IP, "status", "nodes", "trackers"), status.TrackerStatus, {}),
         (at(MEMBER, "spec"), member.MemberSpec, {"peers": {"members"}}),
@@ -216,6 +241,9 @@ WITHOUT_DEFAULT = {
     ("nodePriorities", "nodeName"),
     ("trackers", "weight"),  # 1 for files, else 0
     ("trackers", "process", "argumentsMatch"),  # needs arguments where it is given
+    ("trackers", "http", "caFile"),  # the system's
+    ("trackers", "http", "host"),  # the URL's
+    ("trackers", "http", "serverName"),  # the URL's
 }
 
 

@@ -7,11 +7,13 @@ from typing import assert_never
 from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.trackers.base import Report, RunningTracker
 from virtualip_agent.control.trackers.file import RunningFileTracker
+from virtualip_agent.control.trackers.http import start_http
 from virtualip_agent.control.trackers.interface import RunningInterfaceTracker
 from virtualip_agent.control.trackers.link_watch import LinkWatch
 from virtualip_agent.control.trackers.process import RunningProcessTracker
 from virtualip_agent.control.trackers.process_table import ProcessTable
-from virtualip_api.trackers import FileTracker, InterfaceTracker, ProcessTracker, TrackerKind
+from virtualip_agent.control.trackers.tcp import start_tcp
+from virtualip_api.trackers import FileTracker, HttpTracker, InterfaceTracker, ProcessTracker, TcpTracker, TrackerKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +35,9 @@ class Facilities:
                 return RunningProcessTracker(check, report, self.processes)
             case InterfaceTracker():
                 return RunningInterfaceTracker(check, report, self.links)
+            case HttpTracker():
+                return start_http(check, report, self.root)
+            case TcpTracker():
+                return start_tcp(check, report)
             case _:
                 assert_never(check)

@@ -1,0 +1,98 @@
+"""A TCP connection to a name or an address. Everything here can be cancelled: whoever asks has a time limit."""
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+import threading
+from typing import Final
+
+MOST_LOOKUPS: Final = 8
+"""At once. A resolver that hangs holds a thread for as long as it likes (getaddrinfo cannot be interrupted); more names
+than this then fail by their time limits, and addresses are not touched by it."""
+
+Address = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
+
+_lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
+
+
+class NotConnected(Exception):
+    """Why; for the tracker's message."""
+
+
+def why(error: OSError) -> str:
+    """An error without what changes each time: `Connection refused`."""
+    number = error.errno
+    if number is None or number not in errno.errorcode:
+        return error.strerror or type(error).__name__
+    return os.strerror(number)
+
+
+async def connect(host: str, port: int) -> socket.socket:
+    """A connected, non-blocking socket; the addresses of a name are tried one after another."""
+    last = NotConnected(f"{host} has no address")
+    for family, address in await _resolve(host, port):
+        connecting = None
+        try:
+            connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            await asyncio.get_running_loop().sock_connect(connecting, address)
+        except OSError as error:
+            last = NotConnected(why(error))
+            if connecting is not None:
+                connecting.close()
+        except BaseException:
+            if connecting is not None:
+                connecting.close()
+            raise
+        else:
+            return connecting
+    raise last
+
+
+async def _resolve(host: str, port: int) -> list[Address]:
+    bare = host.partition("%")[0]
+    try:
+        version = ipaddress.ip_address(bare).version
+    except ValueError:
+        return await _look_up(host, port)
+    if version == 4:
+        return [(socket.AF_INET, (host, port))]
+    zone = host.partition("%")[2]
+    try:
+        scope = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone) if zone else 0
+    except OSError:
+        raise NotConnected(f"there is no interface {zone}") from None
+    return [(socket.AF_INET6, (bare, port, 0, scope))]
+
+
+async def _look_up(host: str, port: int) -> list[Address]:
+    """By a thread of its own, a daemon: one that hangs keeps neither the loop nor the end of the process waiting."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[Address]] = loop.create_future()
+    if not _lookups.acquire(blocking=False):
+        raise NotConnected("name not resolved: too many lookups hang")
+
+    def settle(addresses: list[Address], problem: str) -> None:
+        if not found.done():
+            if problem:
+                found.set_exception(NotConnected(problem))
+            else:
+                found.set_result(addresses)
+
+    def look_up() -> None:
+        addresses: list[Address] = []
+        problem = ""
+        try:
+            for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                addresses.append((family, address))  # type: ignore[arg-type]
+        except (OSError, UnicodeError) as error:
+            problem = f"name not resolved: {getattr(error, 'strerror', None) or error}"
+        finally:
+            _lookups.release()
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, addresses, problem)
+
+    threading.Thread(target=look_up, name="lookup", daemon=True).start()
+    return await found

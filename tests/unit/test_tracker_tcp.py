@@ -1,0 +1,132 @@
+"""A port that takes connections: real sockets."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tried import Tried
+from virtualip_agent.control.trackers import connect
+from virtualip_agent.control.trackers.base import Check
+from virtualip_agent.control.trackers.tcp import start_tcp
+from virtualip_api.duration import MILLISECOND
+from virtualip_api.trackers import TcpTracker
+
+
+def tried(host: str, port: int, timeout: int = 500, fall: int = 1) -> Tried:
+    check = TcpTracker(host, port, interval=100 * MILLISECOND, timeout=timeout * MILLISECOND, fall=fall)
+    return Tried(lambda report: start_tcp(check, report))
+
+
+@contextlib.contextmanager
+def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, port))
+        server.listen(128)
+        yield server
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_a_port_that_takes_connections_is_healthy(host: str) -> None:
+    with listening(host if host != "localhost" else "127.0.0.1") as server:
+        async with tried(host, server.getsockname()[1]) as one:
+            assert await one.first() == Check(True, "connected")
+
+
+async def test_a_port_that_closes_and_opens_again_is_followed() -> None:
+    with listening() as server:
+        port = server.getsockname()[1]
+        one = tried("127.0.0.1", port)
+        await one.__aenter__()
+        assert await one.becomes(True) == "connected"
+    assert await one.becomes(False) == "Connection refused"
+    with listening(port=port):
+        assert await one.becomes(True) == "connected"
+    await one.__aexit__()
+
+
+async def test_one_that_does_not_answer_at_all_fails_in_time() -> None:
+    with listening() as server:
+        server.listen(0)
+        address = server.getsockname()
+        with contextlib.ExitStack() as stack:  # the queue is full: further SYNs are dropped
+            for _ in range(4):
+                one = stack.enter_context(socket.socket())
+                one.setblocking(False)
+                one.connect_ex(address)
+            async with tried("127.0.0.1", address[1], timeout=200) as late:
+                began = time.monotonic()
+                assert await late.first() == Check(False, "no answer within 200ms")
+                assert time.monotonic() - began < 1.5
+
+
+async def test_a_name_that_does_not_resolve_is_a_failure_with_a_message() -> None:
+    async with tried("nowhere.invalid", 80, timeout=5000) as one:
+        result = await one.first()
+        assert isinstance(result, Check)
+        assert not result.passed
+        assert result.message.startswith(("name not resolved:", "no answer within"))
+
+
+@pytest.fixture
+async def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    ended = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        ended.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield
+    ended.set()
+    for thread in threading.enumerate():
+        if thread.name == "lookup":
+            await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.usefixtures("hanging_resolver")
+async def test_a_resolver_that_hangs_is_bounded_in_time_and_number_and_addresses_go_on() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        names = [await stack.enter_async_context(tried("db.example.com", 80, timeout=100)) for _ in range(20)]
+        with listening() as server:
+            address = await stack.enter_async_context(tried("127.0.0.1", server.getsockname()[1]))
+            assert await address.first() == Check(True, "connected")
+        for name in names:
+            await name.more_reports(1)
+            result = name.results[-1]
+            assert isinstance(result, Check)
+            assert not result.passed
+        lookups = [thread for thread in threading.enumerate() if thread.name == "lookup"]
+        assert len(lookups) <= connect.MOST_LOOKUPS
+
+
+async def test_a_link_local_address_without_its_interface_is_a_failure() -> None:
+    async with tried("fe80::1%nowhere", 80) as one:
+        assert await one.first() == Check(False, "there is no interface nowhere")
+
+
+async def test_fall_3_means_three_refusals_in_a_row() -> None:
+    with listening() as server:
+        port = server.getsockname()[1]
+        one = tried("127.0.0.1", port, fall=3)
+        await one.__aenter__()
+        await one.becomes(True)
+        before = one.reports
+    await one.becomes(False)
+    assert one.reports - before >= 3
+    await one.__aexit__()
+
+
+async def test_nothing_is_reported_once_it_is_closed() -> None:
+    with listening() as server:
+        async with tried("127.0.0.1", server.getsockname()[1]) as one:
+            await one.first()
+        reports = one.reports
+        await asyncio.sleep(0.25)
+        assert one.reports == reports
