@@ -271,12 +271,12 @@ def test_a_password_edited_while_one_reporter_is_stopped_leaves_one_master(own_h
             # longer than the BACKUP's master_down_interval: it must go on hearing the MASTER as one
             time.sleep(5)
             assert house.holders() == [master]
-            detail = house.local(backup.name)["vips"]["web"]["detail"]
+            detail = house.local(backup.name)["web"]["detail"]
             assert "password" in json.dumps(detail["mismatches"])
         finally:
             backup.run("pkill", "-CONT", "-f", "virtualip-agent reporter")
         deadline = time.monotonic() + 30
-        while house.local(backup.name)["vips"]["web"]["detail"]["mismatches"]:
+        while house.local(backup.name)["web"]["detail"]["mismatches"]:
             assert time.monotonic() < deadline
             time.sleep(0.5)
         after = {entry["node"]: entry["lastTransitionTime"] for entry in house.status("web")["nodes"]}

@@ -139,10 +139,10 @@ class House:
         )
 
     def local(self, node: str) -> dict[str, Any]:
-        """What the node itself says, without the API's memory: `virtualip-agent status -o json` in the agent's pod."""
+        """By VIP what the node itself says: `virtualip-agent status -o json` in the agent's pod."""
         words = ("exec", self.agent(node), "-c", "control", "--", "virtualip-agent", "status", "-o", "json")
-        answer: dict[str, Any] = json.loads(self.kubectl("-n", NAMESPACE, *words))
-        return answer
+        answer = json.loads(self.kubectl("-n", NAMESPACE, *words))
+        return {vip["name"]: vip for vip in answer["virtualIPs"]}
 
     def holders(self) -> list[str]:
         """The nodes that have the VIP on an interface."""
@@ -152,11 +152,7 @@ class House:
                 for node in self.own.nodes
                 if node.pid is not None and f"inet {self.vip}/" in node.run("ip", "-4", "addr", "show", "dev", "eth0")
             ]
-        return [
-            node
-            for node in self.nodes
-            if any(vip["detail"].get("addresses") for vip in self.local(node)["vips"].values())
-        ]
+        return [node for node in self.nodes if any(vip["detail"].get("addresses") for vip in self.local(node).values())]
 
     def wait_gone(self, name: str, timeout: float = 20.0) -> None:
         """Waits until neither members nor addresses of a VIP are left."""
