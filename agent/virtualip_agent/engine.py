@@ -51,8 +51,13 @@ class _Child:
             if os.getppid() != supervisor:
                 os._exit(1)
 
-        self.process = subprocess.Popen(self.command, preexec_fn=prepare)
         self.started_at = time.monotonic()
+        try:
+            self.process = subprocess.Popen(self.command, preexec_fn=prepare)
+        except (OSError, subprocess.SubprocessError) as error:
+            # no memory, or no process to be had: the other child must not suffer for it
+            self.restart_at = self.started_at + BACK_OFF[-1]
+            log.error("%s cannot be started: %s; again in %gs", self.name, error, BACK_OFF[-1])
 
     def ended(self, now: float) -> bool:
         """Takes note of an end, and says when it is to run again."""

@@ -90,6 +90,8 @@ class Link:
     """Carrier and operational state, as the kernel sums it up in IFF_RUNNING."""
     base: int = 0
     """Index of the interface below it (a VLAN's, a macvlan's), where that is in the same namespace; else 0."""
+    incarnation: int = 0
+    """How often an interface of this index was deleted before, as far as the reader knows."""
 
     @property
     def usable(self) -> bool:

@@ -74,13 +74,16 @@ def test_the_same_vrid_on_the_same_interface_is_refused_to_the_second_by_name_wh
     assert [str(problem) for problem in selection.problems] == ["web: refused: VRID 51 on eth0 is api's on this node"]
 
 
-def test_the_same_vrid_is_no_clash_on_another_interface_or_in_the_other_version() -> None:
+def test_the_same_vrid_is_no_clash_on_another_interface() -> None:
     selection = choose(
-        desired("a", addresses=["10.0.0.1/32"]),
-        desired("b", addresses=["10.0.0.2/32"], interface="eth1"),
-        desired("c", addresses=["10.0.0.3/32"], version=2),
+        desired("a", addresses=["10.0.0.1/32"]), desired("b", addresses=["10.0.0.2/32"], interface="eth1")
     )
-    assert list(selection.instances) == ["a", "b", "c"]
+    assert list(selection.instances) == ["a", "b"]
+
+
+def test_the_same_vrid_in_another_version_is_a_clash_as_one_socket_hears_both() -> None:
+    selection = choose(desired("a", addresses=["10.0.0.1/32"]), desired("c", addresses=["10.0.0.3/32"], version=2))
+    assert list(selection.instances) == ["a"]
 
 
 def test_the_same_address_is_refused_to_the_second_whatever_its_prefix() -> None:

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv4Interface
 
-from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.interfaces import Interfaces, key_of
 from virtualip_agent.rtnetlink import TAG, Address, Link
 
 VIP = (IPv4Interface("192.168.122.200/24"),)
@@ -17,7 +17,7 @@ def node(*addresses: tuple[int, str, int, int]) -> Interfaces:
     for index, name in ((1, "lo"), (2, "eth0"), (3, "eth1")):
         interfaces.links[index] = Link(index, name, b"\x52\x54\0\0\0\1", up=True, running=True)
     for index, ip, prefix_length, tag in addresses:
-        interfaces.addresses[index, packed(ip)] = Address(index, packed(ip), prefix_length, tag)
+        interfaces.put(Address(index, packed(ip), prefix_length, tag))
     return interfaces
 
 
@@ -76,8 +76,20 @@ def test_a_subnet_whose_only_address_would_be_the_vip_has_no_primary() -> None:
 
 def test_an_address_that_we_added_is_ours_though_the_kernel_keeps_no_tag() -> None:
     interfaces = node((2, "192.168.122.200", 24, 0))
-    address = interfaces.addresses[2, packed("192.168.122.200")]
+    (address,) = interfaces.holders(packed("192.168.122.200"))
 
     assert not interfaces.is_ours(address)
-    interfaces.ours.add((2, address.ip))
+    interfaces.ours.add(key_of(address))
     assert interfaces.is_ours(address)
+
+
+def test_the_same_ip_with_another_prefix_beside_ours_is_somebody_elses() -> None:
+    interfaces = node((2, "192.168.122.200", 24, TAG), (2, "192.168.122.200", 32, 0))
+
+    ours = interfaces.ours_on(2, packed("192.168.122.200"))
+    assert ours is not None
+    assert ours.prefix_length == 24
+    assert len(interfaces.holders(packed("192.168.122.200"))) == 2
+    assert interfaces.drop(ours)
+    assert interfaces.ours_on(2, ours.ip) is None
+    assert [address.prefix_length for address in interfaces.holders(ours.ip)] == [32]

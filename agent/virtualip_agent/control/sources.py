@@ -61,7 +61,7 @@ def claims(instance: Instance) -> dict[object, str]:
     spec = instance.spec
     where = f" on {spec.interface}" if spec.interface else ""
     return {
-        (spec.interface, spec.version, spec.vrid): f"VRID {spec.vrid}{where}",
+        (spec.interface, spec.vrid): f"VRID {spec.vrid}{where}",
         **{address.ip: f"address {address.ip}" for address in spec.addresses},
     }
 

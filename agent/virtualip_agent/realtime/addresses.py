@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Interface
 from typing import NamedTuple
 
@@ -58,18 +58,9 @@ class AddressKeeper:
                 refused.setdefault(router.name, Refusal("KernelRefused", text))
         return refused
 
-    def remove(self, routers: Iterable[RunningRouter], keep: frozenset[bytes] = frozenset()) -> None:
-        """Takes off what is ours of these routers' addresses."""
-        changes = [
-            Change(found, add=False)
-            for router in routers
-            if router.link is not None
-            for address in router.addresses
-            if (found := self._interfaces.addresses.get((router.link.index, address.ip.packed))) is not None
-            and self._interfaces.is_ours(found)
-            and found.ip not in keep
-        ]
-        self._routes.change(changes)
+    def remove(self, routers: Iterable[RunningRouter], keep: Collection[bytes] = ()) -> None:
+        """Takes off what is ours of these routers' addresses, but for those to keep."""
+        self._routes.change([Change(found, add=False) for found in self._held(routers) if found.ip not in keep])
 
     def refresh(self, routers: Iterable[RunningRouter]) -> None:
         """Renews the lifetimes, all in one batch: touching one address of a node delays the expiry of the others.
@@ -77,31 +68,27 @@ class AddressKeeper:
         Only what the tables show is renewed: a refresh must not bring back what somebody took away.
         """
         self._routes.change(
-            [
-                Change(found, add=True, lifetime=router.lifetime)
-                for router in routers
-                if router.link is not None
-                for address in router.addresses
-                if (found := self._interfaces.addresses.get((router.link.index, address.ip.packed))) is not None
-                and self._interfaces.is_ours(found)
-            ]
+            [Change(found, add=True, lifetime=router.lifetime) for router in routers for found in self._held([router])]
         )
+
+    def _held(self, routers: Iterable[RunningRouter]) -> Iterator[Address]:
+        for router in routers:
+            if router.link is not None:
+                for address in router.addresses:
+                    found = self._interfaces.ours_on(router.link.index, address.ip.packed)
+                    if found is not None:
+                        yield found
 
     def missing(self, router: RunningRouter) -> bool:
         """Whether an address that the router should have is not there."""
         link = router.link
         return link is not None and any(
-            (link.index, address.ip.packed) not in self._interfaces.addresses for address in router.addresses
+            self._interfaces.ours_on(link.index, address.ip.packed) is None for address in router.addresses
         )
 
     def adoptable(self, router: RunningRouter) -> bool:
         """Whether an earlier process of this agent left the router's addresses on the interface."""
-        link = router.link
-        return link is not None and any(
-            (found := self._interfaces.addresses.get((link.index, address.ip.packed))) is not None
-            and self._interfaces.is_ours(found)
-            for address in router.addresses
-        )
+        return any(self._held([router]))
 
     def in_use(self, router: RunningRouter) -> bool:
         """Whether somebody else's address is still in the way."""
@@ -121,7 +108,7 @@ class AddressKeeper:
     def _add_change(self, router: RunningRouter, address: IPv4Interface) -> Change:
         assert router.link is not None
         index = router.link.index
-        found = self._interfaces.addresses.get((index, address.ip.packed))
+        found = self._interfaces.ours_on(index, address.ip.packed)
         if found is not None:
             return Change(found, add=True, lifetime=router.lifetime)
         prefix_length = address.network.prefixlen

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,15 @@ from virtualip_agent import ipc
 log = logging.getLogger(__name__)
 
 _BUFFER: Final = 4 << 20
+_MOST_CLIENTS: Final = 8
+_CREDENTIALS: Final = struct.Struct("3i")
 _SO_SNDBUFFORCE: Final = 32
+
+
+def _is_ours(client: socket.socket) -> bool:
+    """Whether root, or whoever runs this process (in tests), is at the other end."""
+    data = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return _CREDENTIALS.unpack(data)[1] in (0, os.geteuid())
 
 
 class ControlServer:
@@ -29,9 +38,14 @@ class ControlServer:
         self.listener = socket.socket(
             socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         )
-        self.listener.bind(str(path))
-        path.chmod(0o660)
-        self.listener.listen(8)
+        # Who may command here may take every VIP off. Both ends are root's; the group of the run directory, to which
+        # the reporter belongs, is let in neither by the mode nor, whatever that is, by its credentials.
+        mask = os.umask(0o177)
+        try:
+            self.listener.bind(str(path))
+        finally:
+            os.umask(mask)
+        self.listener.listen(_MOST_CLIENTS)
         self._clients: list[socket.socket] = []
 
     @property
@@ -45,8 +59,11 @@ class ControlServer:
         while True:
             try:
                 client, _ = self.listener.accept()
-            except BlockingIOError:
+            except OSError:  # none waits, or there is no descriptor left: the next wake-up tries again
                 break
+            if len(self._clients) >= _MOST_CLIENTS or not _is_ours(client):
+                client.close()
+                continue
             client.setblocking(False)
             with contextlib.suppress(PermissionError):
                 client.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _BUFFER)

@@ -7,7 +7,7 @@ advertisements, and only then the reports.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from virtualip_agent import ipc
@@ -138,7 +138,7 @@ class Engine:
         elif config != router.config:
             kept = frozenset(address.ip.packed for address in parse_addresses(config))
             if router.core.is_master:
-                self._keeper.remove([router], keep=kept)
+                self._take_off([router], kept)
             router.reconfigure(config)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
 
@@ -182,25 +182,50 @@ class Engine:
                 port = self._ports.open(link, source, router.config.vrid)
             except OSError as error:
                 problem = f"{link.name}: {error.strerror}"
+        if port is not None and link is not None:
+            holder = self._by_port.get((link.index, router.config.vrid), router)
+            if holder is not router:
+                problem, port = f"VRID {router.config.vrid} on {link.name} is {holder.name}'s", None
         if port is None:
             if router.last is None or router.sender is not None or router.link != link:
                 if link is None or (router.link is not None and router.link.index != link.index):
-                    self._keeper.remove([router])
+                    self._take_off([router])
                 self._detach(router)
                 router.attach(link, None)
+                self._close_ports()
                 self._handle(router, _link_problem(router, problem), now)
             return
         if before == (link, port):
             return
         moved = router.link is not None and link is not None and router.link.index != link.index
         if moved and router.core.is_master:
-            self._keeper.remove([router])
+            self._take_off([router])
         self._detach(router)
         router.attach(link, port)
         assert link is not None
+        if router.core.is_master and before[0] is not None and before[0].hardware_address != link.hardware_address:
+            self._pending.append((router, fx.SendGratuitousArp(first=True)))
         self._by_port[link.index, router.config.vrid] = router
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         self._handle(router, ev.LinkUp(port.source, adopted), now)
+
+    def _take_off(self, routers: Collection[RunningRouter], keep: Collection[bytes] = ()) -> None:
+        """Removes these routers' addresses, but not what another MASTER here has by now: an address may have moved
+        between VirtualIPs by an edit."""
+        if not routers:
+            return
+        names = {router.name for router in routers}
+        others = {
+            address.ip.packed
+            for other in self._routers.values()
+            if other.core.is_master and other.name not in names
+            for address in other.addresses
+        }
+        self._keeper.remove(routers, others.union(keep))
+
+    def _close_ports(self) -> None:
+        senders = {other.sender for other in self._routers.values() if other.sender is not None}
+        self._ports.close_unused(set(self._by_port), senders)
 
     def _detach(self, router: RunningRouter) -> None:
         for key in [key for key, other in self._by_port.items() if other is router]:
@@ -210,10 +235,9 @@ class Engine:
         self._detach(router)
         del self._routers[router.name]
         self.deadlines.forget(router.name)
-        self._ports.close_unused(
-            {(key[0], key[1]) for key in self._by_port},
-            {other.sender for other in self._routers.values() if other.sender is not None},
-        )
+        self._close_ports()
+        for waiting in [other for other in self._routers.values() if other.sender is None]:
+            self._attach(waiting, now)  # its VRID may be free now
         if router.successor is not None:
             self._create(router.successor, now, router.contributions)
         elif not self._stopping:
@@ -244,13 +268,13 @@ class Engine:
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
                 self._handle(router, ev.AddressesRefused(refusal.reason, refusal.message), now)
-            reports = []
+            reports: dict[str, RunningRouter] = {}
             for router, effect in pending:
                 if isinstance(effect, fx.Transitioned):
                     router.note(effect)
-                    if router not in reports and router.name not in refused:
-                        reports.append(router)
-            for router in reports:
+                if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in refused:
+                    reports[router.name] = router
+            for router in reports.values():
                 self._report(router)
             for router, effect in pending:
                 if isinstance(effect, fx.Released):
@@ -262,7 +286,7 @@ class Engine:
         for router, effect in pending:
             if isinstance(effect, fx.AddAddresses | fx.RemoveAddresses):
                 last[router.name] = (router, effect)
-        self._keeper.remove([router for router, effect in last.values() if isinstance(effect, fx.RemoveAddresses)])
+        self._take_off([router for router, effect in last.values() if isinstance(effect, fx.RemoveAddresses)])
         added = [router for router, effect in last.values() if isinstance(effect, fx.AddAddresses)]
         if added:
             self._refreshed_at = self._refreshed_at or now
@@ -305,6 +329,11 @@ class Engine:
             # we slept: the kernel may have let them expire, and a refresh would bring them back silently
             self._routes.resynchronise()
             self.links_changed(now)
+        just_now = {router.name for router, _ in self._pending}
+        for router in masters:
+            if router.name not in just_now and self._keeper.missing(router):
+                # whatever took it away, and whatever the notifications said: what is wanted is put back
+                self._handle(router, ev.AddressesRemoved(), now)
         self._keeper.refresh(masters)
         self._refreshed_at = now if masters else 0
         if masters:
@@ -333,4 +362,6 @@ def _link_problem(router: RunningRouter, problem: str) -> ev.LinkDown:
         return ev.LinkDown("NoInterface", problem)
     if not link.usable:
         return ev.LinkDown("LinkDown", f"{link.name} is {'down' if not link.up else 'without carrier'}")
+    if problem.startswith("VRID"):
+        return ev.LinkDown("VRIDInUse", problem)
     return ev.LinkDown("NoInterface", problem or f"{link.name} has no address of its own to advertise from")

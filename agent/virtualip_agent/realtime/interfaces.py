@@ -6,28 +6,61 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from virtualip_agent.rtnetlink import TAG, Address, Link
 
+Key = tuple[int, bytes, int]
+"""Interface index, packed address, prefix length: the kernel has the same IP twice where the prefixes differ."""
+
+
+def key_of(address: Address) -> Key:
+    """Where the address stands in the tables."""
+    return address.index, address.ip, address.prefix_length
+
 
 @dataclass(slots=True)
 class Interfaces:
     """The kernel's tables as last heard. Pure: whoever reads netlink keeps it true."""
 
     links: dict[int, Link] = field(default_factory=dict)
-    addresses: dict[tuple[int, bytes], Address] = field(default_factory=dict)
-    """By interface index and address; the order is the kernel's, so an interface's first is its primary."""
-    ours: set[tuple[int, bytes]] = field(default_factory=set)
+    addresses: dict[Key, Address] = field(default_factory=dict)
+    """The order is the kernel's, so an interface's first is its primary."""
+    ours: set[Key] = field(default_factory=set)
     """Those we added, for kernels that keep no tag."""
+    _by_ip: dict[bytes, dict[Key, Address]] = field(default_factory=dict)
+
+    def put(self, address: Address) -> bool:
+        """An address is there; whether that is news."""
+        key = key_of(address)
+        known = self.addresses.get(key)
+        self.addresses[key] = address
+        self._by_ip.setdefault(address.ip, {})[key] = address
+        return known != address
+
+    def drop(self, address: Address) -> bool:
+        """It is there no more; whether that is news."""
+        key = key_of(address)
+        self.ours.discard(key)
+        if self.addresses.pop(key, None) is None:
+            return False
+        same = self._by_ip[address.ip]
+        del same[key]
+        if not same:
+            del self._by_ip[address.ip]
+        return True
 
     def is_ours(self, address: Address) -> bool:
         """Whether this agent, or one before it, put the address there."""
-        return address.tag == TAG or (address.index, address.ip) in self.ours
+        return address.tag == TAG or key_of(address) in self.ours
+
+    def ours_on(self, index: int, ip: bytes) -> Address | None:
+        """Our own address with this IP on an interface, whatever its prefix; somebody else's may be beside it."""
+        return next((found for found in self.holders(ip) if found.index == index and self.is_ours(found)), None)
 
     def on_interface(self, index: int) -> list[Address]:
         """The addresses of one interface, primary first."""
-        return [address for (at, _), address in self.addresses.items() if at == index]
+        return [address for address in self.addresses.values() if address.index == index]
 
     def holders(self, ip: bytes) -> list[Address]:
         """Wherever the IP is on this node, whatever its prefix."""
-        return [address for (_, other), address in self.addresses.items() if other == ip]
+        return list(self._by_ip.get(ip, {}).values())
 
     def find(self, name: str | None, addresses: Collection[IPv4Interface]) -> tuple[Link | None, str]:
         """The interface by its name, or the one whose subnet holds the first address; and why there is none."""

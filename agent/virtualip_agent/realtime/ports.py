@@ -13,19 +13,24 @@ class Ports:
         self._register = register
         self._unregister = unregister
         self._receivers: dict[int, tuple[Receiver, set[int]]] = {}
-        self._senders: dict[tuple[int, str, bytes], Sender] = {}
+        self._senders: dict[tuple[int, int, str, bytes], Sender] = {}
 
     def open(self, link: Link, source: bytes, vrid: int) -> Sender:
         """Listens to the VRID on this interface, and gives the sender for the source address. OSError as it comes."""
         known = self._receivers.get(link.index)
+        if known is not None and known[0].incarnation != link.incarnation:
+            # the kernel forgot its group and its binding with the interface that was
+            self._unregister(known[0])
+            known[0].close()
+            known = None
         if known is None:
-            receiver = Receiver(link.name, link.index, {vrid})
+            receiver = Receiver(link.name, link.index, {vrid}, link.incarnation)
             self._receivers[link.index] = (receiver, {vrid})
             self._register(receiver)
         elif vrid not in known[1]:
             known[1].add(vrid)
             known[0].listen_to(known[1])
-        key = (link.index, link.name, source)
+        key = (link.index, link.incarnation, link.name, source)
         if key not in self._senders:
             self._senders[key] = Sender(link.name, link.index, source)
         return self._senders[key]

@@ -9,13 +9,16 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from virtualip_agent import rtnetlink as rt
-from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.interfaces import Interfaces, key_of
 
 log = logging.getLogger(__name__)
 
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER: Final = 4 << 20
 _DATAGRAM: Final = 1 << 17
+_BATCH: Final = 1000
+"""Changes in one send: about 3,100 fit a datagram."""
+_LAST_SEQUENCE: Final = 1 << 31
 _ANSWER_TIMEOUT: Final = 0.2
 """The kernel answers within the send call; this is only there so that a surprise cannot hang the process."""
 
@@ -36,6 +39,7 @@ class RouteSocket:
     def __init__(self) -> None:
         self.interfaces = Interfaces()
         self._sequence = 0
+        self._deleted_links: dict[int, int] = {}
         self._requests = _open(0)
         self._requests.settimeout(_ANSWER_TIMEOUT)
         self._port: int = self._requests.getsockname()[0]
@@ -62,7 +66,7 @@ class RouteSocket:
         for message in self._dump(rt.dump_addresses):
             address = rt.parse_address(message.payload)
             if address is not None:
-                interfaces.addresses[address.index, address.ip] = address
+                interfaces.put(address)
         interfaces.ours &= interfaces.addresses.keys()
         self.interfaces = interfaces
 
@@ -92,13 +96,7 @@ class RouteSocket:
             address = rt.parse_address(message.payload)
             if address is None:
                 return False
-            key = (address.index, address.ip)
-            if message.type == rt.RTM_NEWADDR:
-                known = interfaces.addresses.get(key)
-                interfaces.addresses[key] = address
-                return known != address
-            interfaces.ours.discard(key)
-            return interfaces.addresses.pop(key, None) is not None
+            return interfaces.put(address) if message.type == rt.RTM_NEWADDR else interfaces.drop(address)
         if message.type in (rt.RTM_NEWLINK, rt.RTM_DELLINK):
             link = rt.parse_link(message.payload)
             return link is not None and self._take_in_link(link, message.type == rt.RTM_NEWLINK)
@@ -108,19 +106,24 @@ class RouteSocket:
         interfaces = self.interfaces
         if there:
             known = interfaces.links.get(link.index)
-            interfaces.links[link.index] = link
-            return known != link
-        for key in [key for key in interfaces.addresses if key[0] == link.index]:
-            del interfaces.addresses[key]
-            interfaces.ours.discard(key)
+            interfaces.links[link.index] = replace(link, incarnation=self._deleted_links.get(link.index, 0))
+            return known != interfaces.links[link.index]
+        # what comes back with the same index (from another namespace, say) has none of the memberships of before
+        self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
+        for address in interfaces.on_interface(link.index):
+            interfaces.drop(address)
         return interfaces.links.pop(link.index, None) is not None
 
     def change(self, changes: Sequence[Change]) -> list[int]:
-        """Carries out all changes in one send; an errno for each, 0 where it was done. Never raises for one of them."""
-        if not changes:
-            return []
-        first = self._sequence + 1
-        self._sequence += len(changes)
+        """Carries out all changes in as few sends as possible; an errno for each, 0 where it was done. Never raises
+        for one of them."""
+        results: list[int] = []
+        for begin in range(0, len(changes), _BATCH):
+            results += self._change_batch(changes[begin : begin + _BATCH])
+        return results
+
+    def _change_batch(self, changes: Sequence[Change]) -> list[int]:
+        first = self._take_sequence(len(changes))
         batch = b"".join(
             rt.new_address(change.address, change.lifetime, first + index, exclusive=change.exclusive)
             if change.add
@@ -146,21 +149,28 @@ class RouteSocket:
         return results
 
     def _is_done(self, change: Change) -> bool:
-        known = self.interfaces.addresses.get((change.address.index, change.address.ip))
+        known = self.interfaces.addresses.get(key_of(change.address))
         return (known is not None and known.tag == rt.TAG) if change.add else known is None
 
     def _note(self, change: Change, result: int) -> None:
-        key = (change.address.index, change.address.ip)
+        key = key_of(change.address)
         if change.add and result == 0:
-            self.interfaces.addresses.setdefault(key, replace(change.address, tag=rt.TAG))
+            if key not in self.interfaces.addresses:
+                self.interfaces.put(replace(change.address, tag=rt.TAG))
             self.interfaces.ours.add(key)
         elif not change.add and result in (0, errno.EADDRNOTAVAIL, errno.ENODEV):
-            self.interfaces.addresses.pop(key, None)
-            self.interfaces.ours.discard(key)
+            self.interfaces.drop(change.address)
+
+    def _take_sequence(self, count: int) -> int:
+        """The first of so many sequence numbers; they begin anew long before they leave their 32 bits."""
+        if self._sequence > _LAST_SEQUENCE:
+            self._sequence = 0
+        first = self._sequence + 1
+        self._sequence += count
+        return first
 
     def _dump(self, request: Callable[[int], bytes]) -> list[rt.Message]:
-        self._sequence += 1
-        sequence = self._sequence
+        sequence = self._take_sequence(1)
         self._requests.send(request(sequence))
         found: list[rt.Message] = []
         while True:

@@ -32,8 +32,9 @@ class Packet(NamedTuple):
 class Receiver:
     """Receives VRRP on one interface. Needs NET_RAW."""
 
-    def __init__(self, interface: str, index: int, vrids: Collection[int]) -> None:
+    def __init__(self, interface: str, index: int, vrids: Collection[int], incarnation: int = 0) -> None:
         self.index = index
+        self.incarnation = incarnation
         self._socket = socket.socket(
             socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL
         )

@@ -1,0 +1,171 @@
+"""What happens to a running VIP when its neighbours in the manifest, or the interface under it, change."""
+
+import socket
+import time
+
+from article import VIP, fast
+from machine import Machine
+from segment import Namespace, Segment
+from virtualip_agent import ipc
+from virtualip_agent.run_directory import vrrp_socket_path
+
+Servers = tuple[Machine, Machine]
+
+
+def start(servers: Servers, text: str) -> None:
+    for server in servers:
+        server.manifest("web.yaml", text)
+        server.start_engine()
+        servers[0].wait_state("web", "MASTER")
+    servers[1].wait("web", lambda entry: entry["reason"] == "LowerPriority")
+
+
+def wait_until_one_master(servers: Servers) -> None:
+    """server1 has the VIP, and it alone."""
+    servers[0].wait_state("web", "MASTER")
+    servers[1].wait("web", lambda entry: entry["state"] == "BACKUP" and entry["reason"] == "LowerPriority")
+    assert [server.host.has(VIP) for server in servers] == [True, False]
+
+
+def test_a_vip_that_is_renamed_keeps_its_address(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    one.manifest("web.yaml", fast("renamed"))
+    one.wait_state("renamed", "MASTER")
+    one.host.wait_for_address(VIP)
+    # longer than a lifetime: what is there is there to stay
+    time.sleep(3.5)
+    assert one.host.has(VIP)
+
+
+def test_two_vips_that_swap_their_addresses_both_keep_one(servers: Servers) -> None:
+    one, _ = servers
+    first, second = "192.168.122.210", "192.168.122.211"
+
+    def both(a: str, b: str) -> str:
+        return fast("a", addresses=[f"{a}/24"], vrid=61) + "---\n" + fast("b", addresses=[f"{b}/24"], vrid=62)
+
+    one.manifest("both.yaml", both(first, second))
+    one.start_engine()
+    one.wait_state("a", "MASTER")
+    one.wait_state("b", "MASTER")
+    one.manifest("both.yaml", both(second, first))
+    deadline = time.monotonic() + 10
+    while [one.detail(name)["addresses"] for name in "ab"] != [[f"{second}/24"], [f"{first}/24"]]:
+        assert time.monotonic() < deadline, [one.detail(name) for name in "ab"]
+        time.sleep(0.1)
+    time.sleep(3.5)
+    assert one.host.has(first)
+    assert one.host.has(second)
+
+
+def test_the_same_vrid_twice_on_an_interface_is_fault_for_the_second_and_changes_nothing_for_the_first(
+    servers: Servers,
+) -> None:
+    start(servers, fast())
+    for server in servers:
+        # without a name: only vrrp knows that it is the same interface
+        server.manifest("zz.yaml", fast("zz", interface=None, addresses=["192.168.122.201/24"]))
+        entry = server.wait_state("zz", "FAULT")
+        assert entry["reason"] == "VRIDInUse"
+        assert entry["message"] == "VRID 51 on eth0 is web's"
+    wait_until_one_master(servers)
+    for server in servers:
+        (server.directory / "manifests" / "web.yaml").unlink()
+    # its VRID is free now
+    servers[0].wait_state("zz", "MASTER")
+
+
+def test_an_interface_that_leaves_and_returns_with_the_same_index_is_heard_again(
+    servers: Servers, lan: Segment
+) -> None:
+    start(servers, fast())
+    backup = servers[1].host
+    elsewhere = Namespace("elsewhere")  # nothing in it has the index
+    index = backup.ip("link", "show", "dev", "eth0")[0]["ifindex"]
+    backup.run(f"ip link set eth0 netns {elsewhere.pid}")
+    servers[1].wait_state("web", "FAULT")
+    elsewhere.run(f"ip link set eth0 netns {backup.pid}")
+    backup.run("ip -batch -", stdin=f"addr add {backup.address}/24 brd + dev eth0\nlink set eth0 up\n")
+    assert backup.ip("link", "show", "dev", "eth0")[0]["ifindex"] == index, "another index proves nothing"
+    elsewhere.close()
+    wait_until_one_master(servers)
+
+
+def test_leaving_a_bridge_is_not_the_end_of_an_interface(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    one.host.run("ip -batch -", stdin="link add brx type bridge\nlink set eth0 master brx\nlink set eth0 nomaster\n")
+    one.wait_state("web", "MASTER")
+    time.sleep(0.5)
+    assert one.wait_state("web", "MASTER")["reason"] != "NoInterface"
+    assert one.host.has(VIP)
+
+
+def test_somebody_elses_address_beside_ours_is_never_touched(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    one.host.run(f"ip addr add {VIP}/32 dev eth0")
+    time.sleep(3.5)
+    lifetimes = {info["prefixlen"]: info["valid_life_time"] for info in one.host.address_details()
+                 if info["local"] == VIP}  # fmt: skip
+    assert lifetimes[32] > 1_000_000, "it has our lifetime"
+    assert lifetimes[24] <= 3
+    assert lifetimes[24] > 0
+
+
+def test_a_new_hardware_address_is_told_to_the_neighbours(servers: Servers, lan: Segment) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    with lan.capture(expression="arp and ether src 52:54:00:00:00:99") as capture:
+        one.host.run("ip link set eth0 address 52:54:00:00:00:99")
+        capture.wait_for(f"who-has {VIP} ")
+
+
+def test_nobody_but_root_commands_vrrp(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    path = vrrp_socket_path(one.run_directory)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o666)
+    for directory in (one.run_directory, *one.run_directory.parents):
+        if directory.stat().st_mode & 0o001 == 0:
+            directory.chmod(directory.stat().st_mode | 0o011)
+    program = (
+        "import os, socket, sys\n"
+        "os.setgroups([64112]); os.setresgid(64112, 64112, 64112); os.setresuid(64112, 64112, 64112)\n"
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(5); s.connect(sys.argv[1])\n"
+        "print('refused' if s.recv(4096) == b'' else 'greeted')\n"
+    )
+    assert one.host.run(["python3", "-c", program, str(path)]).strip() == "refused"
+
+
+def test_more_clients_than_vrrp_takes_do_not_end_it(servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    clients = []
+    for _ in range(50):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.settimeout(5)
+        client.connect(str(vrrp_socket_path(one.run_directory)))
+        clients.append(client)
+    hello = ipc.decode_from_vrrp(clients[0].recv(ipc.LARGEST_MESSAGE))
+    assert isinstance(hello, ipc.Hello)
+    assert not hello.active
+    assert clients[-1].recv(ipc.LARGEST_MESSAGE) == b""
+    for client in clients:
+        client.close()
+    assert one.wait_state("web", "MASTER")
+    assert one.host.has(VIP)
