@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 
 import click
 
-from virtualip_agent.run_directory import DEFAULT_DESIRED, DEFAULT_MANIFESTS, DEFAULT_RUN, history_path
+from virtualip_agent.run_directory import (
+    DEFAULT_DESIRED,
+    DEFAULT_MANIFESTS,
+    DEFAULT_RUN,
+    DEFAULT_SCRIPT_DIRECTORIES,
+    history_path,
+)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -42,12 +48,26 @@ _host_root_option = _option(
     default=Path("/"),
     help="Where the host's root directory is mounted; tracked files are looked up beneath it.",
 )
+_script_directories_option = _option(
+    "--script-directories",
+    default=DEFAULT_SCRIPT_DIRECTORIES,
+    help="Where scripts may be, several separated by colons.",
+)
+_allow_root_scripts_option = _option(
+    "--allow-root-scripts",
+    is_flag=True,
+    help="Scripts may run as root. Whoever may write a VirtualIP is then root on the nodes.",
+)
 _log_format_option = _option("--log-format", type=click.Choice(["text", "json"]), default="text")
 _log_level_option = _option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 
 
 def _logs(command: _Command) -> _Command:
     return _log_format_option(_log_level_option(command))
+
+
+def _scripts(command: _Command) -> _Command:
+    return _script_directories_option(_allow_root_scripts_option(command))
 
 
 def _configure_logs(process: str, log_format: str, log_level: str) -> None:
@@ -67,9 +87,18 @@ def cli() -> None:
 @_desired_option
 @_run_option
 @_host_root_option
+@_scripts
 @_logs
 def engine(
-    node: str, manifests: Path, desired: Path, run: Path, host_root: Path, log_format: str, log_level: str
+    node: str,
+    manifests: Path,
+    desired: Path,
+    run: Path,
+    host_root: Path,
+    script_directories: str,
+    allow_root_scripts: bool,
+    log_format: str,
+    log_level: str,
 ) -> int:
     """Run vrrp and control together (root in the node's network namespace; no Kubernetes needed)."""
     from virtualip_agent.control.directories import prepare_shared
@@ -79,7 +108,8 @@ def engine(
     prepare_shared(run)
     common = ["--run", str(run), "--log-format", log_format, "--log-level", log_level]
     directories = ["--manifests", str(manifests), "--desired", str(desired), "--host-root", str(host_root)]
-    return run_engine(["vrrp", *common], ["control", "--node", node, *directories, *common])
+    scripts = ["--script-directories", script_directories, *(["--allow-root-scripts"] if allow_root_scripts else [])]
+    return run_engine(["vrrp", *common], ["control", "--node", node, *directories, *scripts, *common])
 
 
 @cli.command()
@@ -101,16 +131,29 @@ def vrrp(run: Path, log_format: str, log_level: str) -> int:
 @_desired_option
 @_run_option
 @_host_root_option
+@_scripts
 @_logs
 def control(
-    node: str, manifests: Path, desired: Path, run: Path, host_root: Path, log_format: str, log_level: str
+    node: str,
+    manifests: Path,
+    desired: Path,
+    run: Path,
+    host_root: Path,
+    script_directories: str,
+    allow_root_scripts: bool,
+    log_format: str,
+    log_level: str,
 ) -> int:
     """Run the process that reads files, runs trackers and tells vrrp what to do."""
     from virtualip_agent.control.duty import Options
     from virtualip_agent.control.main import run as run_control
+    from virtualip_agent.control.spawner_policy import policy_of
 
     _configure_logs("control", log_format, log_level)
-    return run_control(Options(node=node, manifests=manifests, desired=desired, run=run, host_root=host_root))
+    scripts = policy_of(script_directories, allow_root_scripts)
+    return run_control(
+        Options(node=node, manifests=manifests, desired=desired, run=run, host_root=host_root, scripts=scripts)
+    )
 
 
 @cli.command()

@@ -8,6 +8,8 @@ GROUP_ID = 64112
 DEFAULT_RUN = Path("/run/virtualip")
 DEFAULT_DESIRED = Path("/var/lib/virtualip/desired")
 DEFAULT_MANIFESTS = Path("/etc/virtualip/manifests")
+DEFAULT_SCRIPT_DIRECTORIES = "/etc/virtualip/scripts"
+"""Separated by colons where there are several."""
 
 
 def lock_path(run: Path) -> Path:

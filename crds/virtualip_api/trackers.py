@@ -1,7 +1,7 @@
 """Trackers as a user declares them. Each kind is one dataclass and one line in `_KINDS`."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from virtualip_api.duration import MILLISECOND, MINUTE, SECOND
@@ -12,6 +12,7 @@ LOWEST_WEIGHT, HIGHEST_WEIGHT = -254, 254
 MOST_TRACKERS = 32
 SHORTEST_INTERVAL = 100 * MILLISECOND
 MOST_IN_A_ROW = 100
+LONGEST_ARGUMENT = 1024
 
 # As the CRD has them: no part of a request can hold a space or a line break.
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -19,6 +20,8 @@ _URL = re.compile(rf"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Z
 _HOST_HEADER = re.compile(r"[-A-Za-z0-9.:\[\]]+")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9:][-A-Za-z0-9.:%]*")
+_USER = re.compile(r"[a-z_][-a-z0-9_]*|[0-9]{1,9}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _STATUS = re.compile(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?")
 
 
@@ -92,7 +95,26 @@ class TcpTracker:
     fall: int = 3
 
 
-TrackerKind = ProcessTracker | FileTracker | InterfaceTracker | HttpTracker | TcpTracker
+@dataclass(frozen=True, slots=True)
+class ScriptTracker:
+    """Healthy while a script exits with 0 (keepalived.conf(5), vrrp_script; its defaults)."""
+
+    command: tuple[str, ...]
+    """The executable and its arguments; no shell."""
+    interval: int = SECOND
+    timeout: int = SECOND
+    """Then its process group is sent SIGTERM, and a second later whatever is left SIGKILL; it counts as a failure."""
+    rise: int = 1
+    fall: int = 1
+    user: str = "nobody"
+    capabilities: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    """The whole environment, but for PATH, VIRTUALIP_NAME and VIRTUALIP_TRACKER."""
+    init_fail: bool = False
+    """Failed before the first result; else the instance waits for it."""
+
+
+TrackerKind = ProcessTracker | FileTracker | InterfaceTracker | HttpTracker | TcpTracker | ScriptTracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +195,43 @@ def _parse_statuses(fields: Fields) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+def _parse_script(fields: Fields) -> ScriptTracker:
+    command = fields.texts("command", 32, required=True)
+    _bound(fields, "command", command, LONGEST_ARGUMENT)
+    if command:
+        _check_path(fields, "command[0]", command[0] or "''")
+    capabilities = fields.texts("capabilities", 1)
+    for index, capability in enumerate(capabilities):
+        if capability != "NET_RAW":
+            fields.error(f"capabilities[{index}]", f"{capability!r} is not NET_RAW")
+    env = fields.string_map("env")
+    if len(env) > 32:
+        fields.error("env", f"has {len(env)} variables; 32 are allowed")
+    _bound(fields, "env", env.values(), LONGEST_ARGUMENT)
+    for name in env:
+        if not _VARIABLE.fullmatch(name) or name in ("VIRTUALIP_NAME", "VIRTUALIP_TRACKER"):
+            fields.error("env", f"{name!r} is not a variable's name, or one that is given")
+    return ScriptTracker(
+        command=command,
+        interval=fields.duration("interval", SHORTEST_INTERVAL, 60 * MINUTE, SECOND),
+        timeout=fields.duration("timeout", SHORTEST_INTERVAL, 60 * MINUTE, SECOND),
+        rise=fields.integer("rise", 1, MOST_IN_A_ROW, 1),
+        fall=fields.integer("fall", 1, MOST_IN_A_ROW, 1),
+        user=_matching(fields, "user", _USER, "a user's name or number", 32, required=False) or "nobody",
+        capabilities=capabilities,
+        env=tuple(sorted(env.items())),
+        init_fail=fields.boolean("initFail", False),
+    )
+
+
+def _bound(fields: Fields, name: str, texts: Iterable[str], longest: int) -> None:
+    for text in texts:
+        if len(text) > longest:
+            fields.error(name, f"has one of {len(text)} characters; {longest} are allowed")
+        if "\0" in text:
+            fields.error(name, "has one with a NUL character")
+
+
 def _parse_tcp(fields: Fields) -> TcpTracker:
     return TcpTracker(
         host=_matching(fields, "host", _HOST, "an address or a name"),
@@ -200,6 +259,7 @@ _KINDS: dict[str, tuple[Callable[[Fields], TrackerKind], int]] = {
     "interface": (_parse_interface, 0),
     "http": (_parse_http, 0),
     "tcp": (_parse_tcp, 0),
+    "script": (_parse_script, 0),
 }
 
 

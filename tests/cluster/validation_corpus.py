@@ -40,7 +40,8 @@ def spec(**fields: Any) -> Spec:
 
 def tracker(**fields: Any) -> Spec:
     """A minimal spec with one tracker, by default of a process."""
-    kinds = {} if fields.keys() & {"process", "file", "interface", "http", "tcp"} else {"process": {"name": "httpd"}}
+    given = fields.keys() & {"process", "file", "interface", "http", "tcp", "script"}
+    kinds = {} if given else {"process": {"name": "httpd"}}
     return spec(trackers=[{"name": "apache", **kinds, **fields}])
 
 
@@ -52,6 +53,11 @@ def process(**fields: Any) -> Spec:
 def http(**fields: Any) -> Spec:
     """A minimal spec with an http tracker."""
     return tracker(http={"url": "http://192.0.2.1/", **fields})
+
+
+def script(*command: str, **fields: Any) -> Spec:
+    """A minimal spec with a script tracker."""
+    return tracker(script={"command": list(command) or ["/etc/virtualip/scripts/check.sh"], **fields})
 
 
 def priorities(*entries: dict[str, Any]) -> Spec:
@@ -116,6 +122,20 @@ GOOD = [
     Case("http-over-ipv6", http(url="http://[2001:db8::1]:80", status=["200", "300-302"])),
     Case("tcp-over-ipv6", tracker(tcp={"host": "2001:db8::1", "port": 22})),
     Case("tcp-by-name", tracker(tcp={"host": "db.example.com", "port": 5432, "timeout": "100ms"})),
+    Case("script", script()),
+    Case(
+        "script-of-the-article",
+        script(
+            "/etc/virtualip/scripts/check.sh",
+            "192.168.122.1",
+            timeout="5s",
+            rise=3,
+            fall=3,
+            capabilities=["NET_RAW"],
+            env={"A": "", "_b": "c=d"},
+        ),
+    ),
+    Case("script-by-number", script(user="1000", capabilities=[], env={})),
     Case("several-kinds-of-trackers", spec(trackers=[PROCESS, FILE, INTERFACE])),
 ]
 
@@ -236,6 +256,17 @@ BAD = [
     Case("relative-ca-file", http(caFile="ca.crt"), "spec.trackers[0].http.caFile"),
     Case("tcp-without-a-port", tracker(tcp={"host": "192.0.2.1"}), "spec.trackers[0].tcp.port"),
     Case("tcp-to-a-url", tracker(tcp={"host": "http://a", "port": 80}), "spec.trackers[0].tcp.host"),
+    Case("script-without-a-command", tracker(script={}), "spec.trackers[0].script.command"),
+    Case("script-of-nothing", tracker(script={"command": []}), "spec.trackers[0].script.command"),
+    Case("relative-script", script("check.sh"), "spec.trackers[0].script.command"),
+    Case("script-that-climbs", script("/etc/virtualip/scripts/../x"), "spec.trackers[0].script.command"),
+    Case("script-without-a-name", script(""), "spec.trackers[0].script.command"),
+    Case("script-with-a-nul", script("/x", "a\0b"), "spec.trackers[0].script.command"),
+    Case("script-of-no-user", script(user="a b"), "spec.trackers[0].script.user"),
+    Case("script-that-may-do-much", script(capabilities=["SYS_ADMIN"]), "spec.trackers[0].script.capabilities"),
+    Case("script-with-a-space-in-a-variable", script(env={"a b": ""}), "spec.trackers[0].script.env"),
+    Case("script-with-our-variables", script(env={"VIRTUALIP_NAME": "x"}), "spec.trackers[0].script.env"),
+    Case("script-that-never-falls", script(fall=0), "spec.trackers[0].script.fall"),
     Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
 ]
 

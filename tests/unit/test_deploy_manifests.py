@@ -63,7 +63,7 @@ def test_policies_deny_and_fail_closed_for_the_agents_account() -> None:
     ("container", "user", "capabilities"),
     [
         ("vrrp", 0, ["NET_ADMIN", "NET_RAW", "SYS_NICE", "IPC_LOCK"]),
-        ("control", 0, []),
+        ("control", 0, ["NET_RAW", "SETUID", "SETGID"]),
         ("reporter", 64112, []),
     ],
 )

@@ -1,9 +1,9 @@
 """All trackers of the node: an edit restarts what it changes and nothing else."""
 
-from virtualip_agent.control.trackers.base import Check, Report, RunningTracker
+from virtualip_agent.control.trackers.base import Check, Origin, Report, RunningTracker
 from virtualip_agent.control.trackers.board import TrackerBoard
 from virtualip_agent.ipc import Contribution
-from virtualip_api.trackers import ProcessTracker, Tracker, TrackerKind
+from virtualip_api.trackers import FileTracker, ProcessTracker, Tracker, TrackerKind
 
 
 class Running:
@@ -27,7 +27,7 @@ class World:
         self._first = first
         self.board = TrackerBoard(self._start, self.changed.append)
 
-    def _start(self, check: TrackerKind, report: Report) -> RunningTracker:
+    def _start(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker:
         running = Running(check, report)
         self.started.append(running)
         if self._first is not None:
@@ -102,6 +102,24 @@ def test_another_check_is_another_tracker() -> None:
     world.board.run({"web": (tracker(process="httpd"),)})
     world.board.run({"web": (tracker(process="nginx"),)})
     assert world.alive == [ProcessTracker("nginx")]
+
+
+def test_an_edited_check_counts_as_it_did_until_it_has_a_result() -> None:
+    world = World()
+    world.board.run({"web": (tracker(process="httpd"),)})
+    world.started[0].report(Check(True, "running"))
+    world.board.run({"web": (tracker(process="nginx", weight=20),)})
+    assert world.board.contributions("web") == {"apache": Contribution(20)}
+    world.started[1].report(Check(False))
+    assert world.board.contributions("web") == {"apache": Contribution(0, healthy=False)}
+
+
+def test_a_tracker_that_becomes_one_of_another_kind_waits_for_its_own_result() -> None:
+    world = World()
+    world.board.run({"web": (tracker(),)})
+    world.started[0].report(Check(True))
+    world.board.run({"web": (Tracker("apache", FileTracker("/x")),)})
+    assert world.board.contributions("web") == {}
 
 
 def test_what_is_no_longer_declared_is_stopped_and_the_rest_untouched() -> None:

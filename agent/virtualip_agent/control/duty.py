@@ -1,6 +1,6 @@
 """The control process on duty: what is declared and measured goes to vrrp, what vrrp says goes to the state socket."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from virtualip_agent.control.history import History
 from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.link import Link
 from virtualip_agent.control.publisher import Publisher
+from virtualip_agent.control.spawner_client import Spawner
+from virtualip_agent.control.spawner_policy import Policy
 from virtualip_agent.control.state_server import StateServer
 from virtualip_agent.control.trackers.board import TrackerBoard
 from virtualip_agent.control.trackers.link_watch import LinkWatch
@@ -31,17 +33,19 @@ class Options:
     desired: Path
     run: Path
     host_root: Path = Path("/")
+    scripts: Policy = field(default_factory=Policy)
+    """Which scripts may run."""
 
 
 class Duty:
     """Everything that runs while this control is the one that vrrp listens to (or no vrrp is there to say)."""
 
-    def __init__(self, options: Options, link: Link) -> None:
+    def __init__(self, options: Options, link: Link, spawner: Spawner) -> None:
         self._link = link
         self._inotify = Inotify()
         self._processes = ProcessTable()
         self._links = LinkWatch()
-        facilities = Facilities(self._inotify, self._processes, self._links, options.host_root)
+        facilities = Facilities(self._inotify, self._processes, self._links, spawner, options.host_root)
         self._board = TrackerBoard(facilities.start, self._tracker_changed)
         self._history = History(history_path(options.run))
         self._server = StateServer(state_socket_path(options.run))

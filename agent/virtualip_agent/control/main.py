@@ -10,6 +10,7 @@ from virtualip_agent import ipc
 from virtualip_agent.control.directories import prepare_shared
 from virtualip_agent.control.duty import Duty, Options
 from virtualip_agent.control.link import Link
+from virtualip_agent.control.spawner_client import Spawner, SpawnerProcess
 from virtualip_agent.run_directory import vrrp_socket_path
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,12 @@ def run(options: Options) -> int:
         prepare_shared(options.desired)
     except OSError as error:
         log.warning("%s cannot be made: %s", options.desired, error.strerror)
-    asyncio.run(_Control(options).run())
-    return 0
+    spawner = SpawnerProcess(options.scripts)
+    spawner.give_up_privileges()
+    try:
+        return asyncio.run(_Control(options).run(spawner))
+    finally:
+        spawner.close()
 
 
 class _Control:
@@ -38,12 +43,16 @@ class _Control:
         self._options = options
         self._duty: Duty | None = None
         self._wanted = True
+        self._failed = False
+        self._spawner: Spawner
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._link = Link(vrrp_socket_path(options.run), self._heard, self._away)
 
-    async def run(self) -> None:
+    async def run(self, process: SpawnerProcess) -> int:
+        """The exit code."""
         loop = asyncio.get_running_loop()
+        self._spawner = Spawner(process.channel, self._spawner_died)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_asked)
         self._link.start()
@@ -55,12 +64,21 @@ class _Control:
                 await self._follow()
                 await self._changed.wait()
                 self._changed.clear()
-            if self._duty is not None:
+            if self._duty is not None and not self._failed:
                 await self._farewell(self._duty)
         finally:
+            self._spawner.close()
             self._link.close()
             if self._duty is not None:
                 await self._duty.close()
+        return 1 if self._failed else 0
+
+    def _spawner_died(self) -> None:
+        """It cannot be had again, as its privileges were given up here: whoever started control starts it anew, and
+        vrrp goes on meanwhile with what it knows."""
+        log.error("the script spawner has ended; ending, to be started again")
+        self._failed = True
+        self._stop_asked()
 
     def _stop_asked(self) -> None:
         self._stop.set()
@@ -69,7 +87,7 @@ class _Control:
     async def _follow(self) -> None:
         """On duty where that is wanted, and not where not."""
         if self._wanted and self._duty is None:
-            duty = Duty(self._options, self._link)
+            duty = Duty(self._options, self._link, self._spawner)
             await duty.start()
             self._duty = duty
         elif self._wanted and self._duty is not None and self._link.hello is not None:

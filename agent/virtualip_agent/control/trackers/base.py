@@ -28,6 +28,14 @@ class Unusable:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose a tracker is."""
+
+    virtual_ip: str
+    tracker: str
+
+
 Result = Check | Number | Unusable
 Report = Callable[[Result], None]
 """Called at each new result, in the event loop; the first as early as possible, from within the start where it can."""

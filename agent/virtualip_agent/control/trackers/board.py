@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from virtualip_agent.control.trackers.base import Report, Result, RunningTracker
+from virtualip_agent.control.trackers.base import Origin, Report, Result, RunningTracker
 from virtualip_agent.control.trackers.contribution import contribution
 from virtualip_agent.ipc import Contribution
 from virtualip_api.status import TrackerStatus, format_time
@@ -15,7 +15,7 @@ from virtualip_api.trackers import Tracker, TrackerKind
 class Starter(Protocol):
     """Starts the tracker of a kind (see `start.py`)."""
 
-    def __call__(self, check: TrackerKind, report: Report) -> RunningTracker: ...
+    def __call__(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker: ...
 
 
 @dataclass(slots=True)
@@ -53,15 +53,20 @@ class TrackerBoard:
                     self._settle(entry)
                     entries[tracker.name] = entry
                 else:
-                    entries[tracker.name] = self._begin(name, tracker)
+                    entries[tracker.name] = self._begin(name, tracker, entry)
         for entries in before.values():
             for entry in entries.values():
                 if entry.running is not None:
                     entry.running.close()
 
-    def _begin(self, name: str, tracker: Tracker) -> _Entry:
+    def _begin(self, name: str, tracker: Tracker, before: _Entry | None) -> _Entry:
         entry = _Entry(tracker)
-        entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result))
+        if before is not None and type(before.tracker.check) is type(tracker.check):
+            # until the edited check has a result the old one's counts: an edit must not take a MASTER's priority away
+            entry.result, entry.healthy, entry.since = before.result, before.healthy, before.since
+            self._settle(entry)
+        origin = Origin(name, tracker.name)
+        entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result), origin)
         return entry
 
     def _reported(self, name: str, entry: _Entry, result: Result) -> None:

@@ -5,15 +5,25 @@ from pathlib import Path
 from typing import assert_never
 
 from virtualip_agent.control.inotify import Inotify
-from virtualip_agent.control.trackers.base import Report, RunningTracker
+from virtualip_agent.control.spawner_client import Spawner
+from virtualip_agent.control.trackers.base import Origin, Report, RunningTracker
 from virtualip_agent.control.trackers.file import RunningFileTracker
 from virtualip_agent.control.trackers.http import start_http
 from virtualip_agent.control.trackers.interface import RunningInterfaceTracker
 from virtualip_agent.control.trackers.link_watch import LinkWatch
 from virtualip_agent.control.trackers.process import RunningProcessTracker
 from virtualip_agent.control.trackers.process_table import ProcessTable
+from virtualip_agent.control.trackers.script import RunningScriptTracker
 from virtualip_agent.control.trackers.tcp import start_tcp
-from virtualip_api.trackers import FileTracker, HttpTracker, InterfaceTracker, ProcessTracker, TcpTracker, TrackerKind
+from virtualip_api.trackers import (
+    FileTracker,
+    HttpTracker,
+    InterfaceTracker,
+    ProcessTracker,
+    ScriptTracker,
+    TcpTracker,
+    TrackerKind,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +33,11 @@ class Facilities:
     inotify: Inotify
     processes: ProcessTable
     links: LinkWatch
+    spawner: Spawner
     root: Path
     """Where the host's root directory is: tracked files are looked up beneath it."""
 
-    def start(self, check: TrackerKind, report: Report) -> RunningTracker:
+    def start(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker:
         """Starts a tracker; it may report from within."""
         match check:
             case FileTracker():
@@ -39,5 +50,7 @@ class Facilities:
                 return start_http(check, report, self.root)
             case TcpTracker():
                 return start_tcp(check, report)
+            case ScriptTracker():
+                return RunningScriptTracker(check, report, self.spawner, origin)
             case _:
                 assert_never(check)

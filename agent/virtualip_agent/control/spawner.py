@@ -1,0 +1,198 @@
+"""The script spawner: a small process of one thread that starts scripts when control asks, so that control itself needs
+neither to fork nor to be able to become somebody else.
+
+    python -m virtualip_agent.control.spawner FD DIRECTORIES ROOT
+
+FD is a SEQPACKET socket to control, a JSON object a packet:
+
+    -> {"run": 7, "command": [...], "user": "nobody", "capabilities": ["NET_RAW"], "env": {...}, "timeout": 5.0}
+    -> {"stop": 7}
+    <- {"id": 7, "passed": false, "reason": "exit code 1", "detail": "last line of output"}
+    <- {"id": 7, "ended": true}           nothing of the run is left
+
+When control hangs up, every run is ended and so is the spawner.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from virtualip_agent.control import spawner_kernel as kernel
+from virtualip_agent.control.spawner_minder import Run, become, end_all, mind
+from virtualip_agent.control.spawner_policy import Account, Policy, Refused, account, executable, policy_of
+
+LARGEST_PACKET: Final = 1 << 19
+_CAPABILITIES: Final = {"NET_RAW": kernel.CAP_NET_RAW}
+_NEEDED: Final = 1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID
+_FAREWELL: Final = 3.0
+
+
+class Spawner:
+    """The runs there are: a minder each."""
+
+    def __init__(self, channel: socket.socket, policy: Policy) -> None:
+        self._channel = channel
+        self._policy = policy
+        self._minders: dict[int, tuple[int, int]] = {}
+        """id -> (pidfd, the end of a pipe whose closing ends the run)"""
+        self._pids: dict[int, int] = {}
+        """id -> pid"""
+        useful = _NEEDED | sum(1 << bit for bit in _CAPABILITIES.values())
+        self._permitted = kernel.permitted() & useful
+        kernel.set_capabilities(self._permitted)
+        # what a minder that was killed leaves behind comes to us
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+
+    def serve(self) -> None:
+        """Until control hangs up."""
+        while True:
+            poller = select.poll()
+            poller.register(self._channel, select.POLLIN)
+            for pidfd, _ in self._minders.values():
+                poller.register(pidfd, select.POLLIN)
+            ready = {descriptor for descriptor, _ in poller.poll()}
+            self._reap(ready)
+            if self._channel.fileno() in ready:
+                packet = self._channel.recv(LARGEST_PACKET)
+                if not packet:
+                    break
+                self._take(json.loads(packet))
+        for identifier in list(self._minders):
+            os.close(self._minders[identifier][1])
+        deadline = time.monotonic() + _FAREWELL
+        for pidfd, _ in self._minders.values():
+            select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "stop" in message:
+            minder = self._minders.get(message["stop"])
+            if minder is not None:
+                with suppress(OSError):
+                    os.close(minder[1])
+                self._minders[message["stop"]] = (minder[0], -1)
+            return
+        identifier = message["run"]
+        try:
+            run = self._checked(message)
+        except Refused as refusal:
+            self._result(identifier, False, f"refused: {refusal}")
+            self._ended(identifier)
+            return
+        try:
+            self._start(identifier, run)
+        except OSError as error:
+            self._result(identifier, False, f"cannot be started: {error.strerror}")
+            self._ended(identifier)
+
+    def _checked(self, message: dict[str, Any]) -> Run:
+        whom = account(message["user"], self._policy)
+        path = executable(message["command"][0], self._policy)
+        if self._permitted & _NEEDED != _NEEDED:
+            raise Refused("the agent may not run scripts: it lacks the capabilities SETUID and SETGID")
+        capabilities = 0
+        for name in message["capabilities"]:
+            bit = 1 << _CAPABILITIES[name]
+            if not self._permitted & bit:
+                raise Refused(f"the agent itself lacks the capability {name}")
+            capabilities |= bit
+        return Run(path, message["command"], whom, capabilities, message["env"], message["timeout"])
+
+    def _start(self, identifier: int, run: Run) -> None:
+        stopped, stop = os.pipe2(os.O_CLOEXEC)
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(stopped)
+            os.close(stop)
+            raise
+        if pid == 0:
+            for pidfd, other in self._minders.values():
+                os.close(pidfd)
+                with suppress(OSError):
+                    os.close(other)
+            os.close(stop)
+            mind(
+                run,
+                lambda passed, reason, detail: self._result(identifier, passed, reason, detail),
+                lambda: self._ended(identifier),
+                stopped,
+            )
+        os.close(stopped)
+        self._minders[identifier] = (os.pidfd_open(pid), stop)
+        self._pids[identifier] = pid
+
+    def _reap(self, ready: set[int]) -> None:
+        for identifier, (pidfd, stop) in list(self._minders.items()):
+            if pidfd not in ready:
+                continue
+            _, status = os.waitpid(self._pids.pop(identifier), 0)
+            del self._minders[identifier]
+            os.close(pidfd)
+            with suppress(OSError):
+                os.close(stop)
+            if status:
+                self._sweep()
+                self._result(identifier, False, "the process that watched it was killed")
+                self._ended(identifier)
+
+    def _sweep(self) -> None:
+        """Ends what a killed minder has left behind: by a process of that user, as we may not kill ourselves."""
+        minders = set(self._pids.values())
+        while True:
+            orphans = [pid for pid in kernel.children(os.getpid()) if pid not in minders]
+            if not orphans:
+                return
+            for uid in {found for pid in orphans if (found := _uid(pid)) is not None}:
+                sweeper = os.fork()
+                if sweeper == 0:
+                    with suppress(BaseException):
+                        become(Account(uid, uid), 0)
+                        for pid in kernel.descendants(orphans):
+                            with suppress(OSError):
+                                os.kill(pid, signal.SIGKILL)
+                    os._exit(0)
+                os.waitpid(sweeper, 0)
+            for pid in orphans:
+                with suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.002)
+
+    def _result(self, identifier: int, passed: bool, reason: str, detail: str = "") -> None:
+        self._send({"id": identifier, "passed": passed, "reason": reason, "detail": detail})
+
+    def _ended(self, identifier: int) -> None:
+        self._send({"id": identifier, "ended": True})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        with suppress(OSError):  # control is gone; that is noticed elsewhere
+            self._channel.send(json.dumps(message).encode())
+
+
+def _uid(pid: int) -> int | None:
+    """Whom a process belongs to, by its credentials (the owner of /proc/PID is root's where it cannot be dumped)."""
+    with suppress(OSError), open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+    return None
+
+
+def main(arguments: list[str]) -> None:
+    """The process."""
+    descriptor, directories, root = arguments
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # control's end is ours, and it may have something to run until then
+    channel = socket.socket(fileno=int(descriptor))
+    channel.set_inheritable(False)
+    Spawner(channel, policy_of(directories, root == "root")).serve()
+    end_all()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,409 @@
+"""Scripts, harmless and hostile, by the real spawner. What they may and may not do is asked of the kernel."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tried import Tried
+from virtualip_agent.control import spawner_kernel as kernel
+from virtualip_agent.control.spawner_client import Spawner, SpawnerProcess
+from virtualip_agent.control.spawner_policy import Policy
+from virtualip_agent.control.trackers.base import Check, Origin
+from virtualip_agent.control.trackers.script import RunningScriptTracker
+from virtualip_api.duration import MILLISECOND
+from virtualip_api.trackers import ScriptTracker
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def scripts() -> Iterator[Path]:
+    """An allowed directory that nobody may read."""
+    directory = Path(tempfile.mkdtemp(prefix="scripts-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+class House:
+    """A spawner, and what it started."""
+
+    def __init__(self, process: SpawnerProcess) -> None:
+        self.process = process
+        self.deaths = 0
+        self.spawner = Spawner(process.channel, self._died)
+
+    def _died(self) -> None:
+        self.deaths += 1
+
+    def tried(self, *command: object, timeout: int = 5000, interval: int = 100, **fields: Any) -> Tried:
+        check = ScriptTracker(
+            tuple(map(str, command)), interval=interval * MILLISECOND, timeout=timeout * MILLISECOND, **fields
+        )
+        origin = Origin("web", "check")
+        return Tried(lambda report: RunningScriptTracker(check, report, self.spawner, origin))
+
+    async def once(self, *command: object, **fields: Any) -> Check:
+        """The first result."""
+        async with self.tried(*command, **fields) as tried:
+            result = await tried.first()
+            assert isinstance(result, Check)
+            return result
+
+    def family(self) -> list[int]:
+        """The spawner's descendants."""
+        return kernel.descendants(kernel.children(self.process.process.pid))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(15):
+            while not condition():  # noqa: ASYNC110 -- other processes send us no event
+                await asyncio.sleep(0.01)
+
+    async def until_nothing_is_left(self) -> None:
+        await self.until(lambda: not self.family())
+
+
+@contextlib.asynccontextmanager
+async def house_of(policy: Policy) -> AsyncIterator[House]:
+    process = SpawnerProcess(policy)
+    house = House(process)
+    try:
+        yield house
+        if not house.deaths:
+            await house.until_nothing_is_left()  # neither processes nor zombies
+    finally:
+        house.spawner.close()
+        process.close()
+
+
+@pytest.fixture
+async def house(scripts: Path) -> AsyncIterator[House]:
+    async with house_of(Policy((str(scripts),))) as one:
+        yield one
+
+
+@pytest.fixture
+def script(scripts: Path) -> Callable[..., Path]:
+    """Writes a shell script, as root, for everybody to run."""
+
+    def write(body: str, name: str = "check.sh", mode: int = 0o755) -> Path:
+        path = scripts / name
+        new = scripts / f"{name}.new"
+        new.write_text(f"#!/bin/sh\n{body}\n")
+        new.chmod(mode)
+        new.rename(path)
+        return path
+
+    return write
+
+
+Script = Callable[..., Path]
+
+
+# ---- results
+
+
+async def test_s6_exit_0_is_success_and_its_last_line_is_told(house: House, script: Script) -> None:
+    assert await house.once(script("echo first; echo '  all is well  '; echo")) == Check(
+        True, "exit code 0: all is well"
+    )
+
+
+async def test_s6_anything_else_is_failure(house: House, script: Script) -> None:
+    assert await house.once(script("echo broken >&2; exit 3")) == Check(False, "exit code 3: broken")
+    assert await house.once(script("kill -KILL $$")) == Check(False, "ended by SIGKILL")
+
+
+async def test_s6_three_failures_in_a_row_fail_and_three_successes_heal(
+    house: House, script: Script, scripts: Path
+) -> None:
+    (scripts / "good").touch()
+    path = script(f"test -e {scripts}/good")
+    async with house.tried(path, rise=3, fall=3) as tried:
+        await tried.becomes(True)
+        (scripts / "good").unlink()
+        before = tried.reports
+        await tried.becomes(False)
+        assert tried.reports - before >= 3
+        (scripts / "good").touch()
+        before = tried.reports
+        await tried.becomes(True)
+        assert tried.reports - before >= 3
+
+
+async def test_before_the_first_result_nothing_is_reported(house: House, script: Script, scripts: Path) -> None:
+    os.mkfifo(scripts / "gate")
+    async with house.tried(script(f"read line < {scripts}/gate")) as tried:
+        await asyncio.sleep(0.3)
+        assert tried.results == []
+        (scripts / "gate").write_text("go\n")
+        await tried.becomes(True)
+
+
+async def test_init_fail_is_reported_at_once_and_takes_rise_successes(house: House, script: Script) -> None:
+    async with house.tried(script("exit 0"), init_fail=True, rise=2) as tried:
+        assert tried.results == [Check(False, "not run yet")]
+        await tried.becomes(True)
+        assert tried.reports == 3
+
+
+# ---- who it is
+
+
+async def test_s7_it_runs_as_nobody_with_no_group_and_no_capability(house: House, script: Script) -> None:
+    path = script(
+        "grep -E '^(Uid|Gid|Groups|Cap(Prm|Eff|Inh|Amb)|NoNewPrivs):' /proc/self/status | tr -s '\\t\\n ' ' '"
+    )
+    none = "0000000000000000"
+    assert (await house.once(path)).message == (
+        "exit code 0: Uid: 65534 65534 65534 65534 Gid: 65534 65534 65534 65534 Groups: "
+        f"CapInh: {none} CapPrm: {none} CapEff: {none} CapAmb: {none} NoNewPrivs: 1"
+    )
+
+
+async def test_s7_net_raw_is_given_where_it_is_asked_for_and_nothing_else(house: House, script: Script) -> None:
+    path = script("grep CapEff /proc/self/status")
+    assert (await house.once(path, capabilities=("NET_RAW",))).message.endswith("0000000000002000")
+    assert (await house.once(path, user="daemon")).message.endswith("0000000000000000")
+
+
+async def test_s7_root_is_refused_unless_it_is_allowed_and_then_has_no_capability(
+    house: House, script: Script, scripts: Path
+) -> None:
+    path = script("grep -h -E '^(Uid|CapEff|CapPrm):' /proc/self/status | tr -s '\\t\\n ' ' '")
+    for root in ("root", "0"):
+        refusal = f"refused: the agent's configuration does not allow scripts as {root}"
+        assert await house.once(path, user=root) == Check(False, refusal)
+    async with house_of(Policy((str(scripts),), root=True)) as other:
+        none = "0000000000000000"
+        assert (await other.once(path, user="root")).message == (
+            f"exit code 0: Uid: 0 0 0 0 CapPrm: {none} CapEff: {none}"
+        )
+
+
+async def test_a_user_who_does_not_exist_is_refused(house: House, script: Script) -> None:
+    assert (await house.once(script("exit 0"), user="nemo")).message == "refused: there is no user nemo"
+
+
+async def test_the_environment_is_what_is_documented(house: House, script: Script) -> None:
+    path = script("exec env | sort | grep -v '^PWD=\\|^_=\\|^SHLVL=\\|^OLDPWD=' | tr '\\n' ' '; pwd")
+    message = (await house.once(path, env=(("TARGET", "192.0.2.1"),))).message
+    assert message.startswith("exit code 0: PATH=/usr/local/sbin:")
+    assert "TARGET=192.0.2.1 VIRTUALIP_NAME=web VIRTUALIP_TRACKER=check" in message
+    assert "HOME" not in message
+
+
+async def test_it_has_no_descriptor_of_ours_and_no_terminal(house: House, script: Script) -> None:
+    message = (await house.once(script("ls /proc/self/fd | tr '\\n' ' '"))).message
+    assert message == "exit code 0: 0 1 2 3"  # 3 is ls's own directory
+
+
+async def test_arguments_are_no_shells(house: House, script: Script) -> None:
+    assert (await house.once(script('echo "$#:$1"'), "a b; $(id)")).message == "exit code 0: 1:a b; $(id)"
+
+
+# ---- what may run
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757, 0o777])
+async def test_one_that_others_may_write_is_refused(house: House, script: Script, mode: int) -> None:
+    path = script("exit 0", mode=mode)
+    assert (await house.once(path)).message == f"refused: {path} can be written by others than root"
+
+
+async def test_one_of_somebody_elses_is_refused(house: House, script: Script) -> None:
+    path = script("exit 0")
+    os.chown(path, NOBODY, NOBODY)
+    assert (await house.once(path)).message == f"refused: {path} does not belong to root"
+
+
+async def test_one_in_a_directory_that_others_may_write_is_refused(house: House, script: Script, scripts: Path) -> None:
+    path = script("exit 0")
+    os.chmod(scripts, 0o777)
+    assert (await house.once(path)).message == f"refused: {scripts} can be written by others than root"
+
+
+async def test_a_path_that_leads_out_of_the_directory_is_refused(house: House, scripts: Path) -> None:
+    link = scripts / "link"
+    link.symlink_to("/bin/true")
+    for path in ("/bin/true", link, f"{scripts}/../{scripts.name}/link", f"{scripts}2/x"):
+        result = await house.once(path)
+        assert not result.passed
+        assert result.message.startswith("refused: ")
+
+
+async def test_a_link_within_the_directory_is_followed(house: House, script: Script, scripts: Path) -> None:
+    (scripts / "current").symlink_to(script("echo linked"))
+    assert (await house.once(scripts / "current")).message == "exit code 0: linked"
+
+
+async def test_one_that_is_not_there_not_executable_or_no_file_is_refused(
+    house: House, script: Script, scripts: Path
+) -> None:
+    (scripts / "directory").mkdir()
+    for path in (scripts / "none", script("exit 0", mode=0o644), scripts / "directory"):
+        assert (await house.once(path)).message.startswith("refused: ")
+
+
+async def test_one_whose_interpreter_is_missing_is_a_failure_with_a_message(house: House, scripts: Path) -> None:
+    path = scripts / "odd"
+    path.write_text("#!/no/such/interpreter\n")
+    path.chmod(0o755)
+    assert (await house.once(path)).message == "cannot be run: No such file or directory"
+
+
+async def test_one_that_changes_its_own_mode_cannot_as_nobody_and_as_root_is_refused_from_then_on(
+    house: House, script: Script, scripts: Path
+) -> None:
+    path = script("chmod 777 $0")
+    assert not (await house.once(path)).passed
+    assert path.stat().st_mode & 0o777 == 0o755
+    async with house_of(Policy((str(scripts),), root=True)) as other, other.tried(path, user="root") as tried:
+        assert "can be written by others" in await tried.becomes(False)
+
+
+async def test_without_the_privilege_it_says_so(scripts: Path, script: Script) -> None:
+    path = script("exit 0")
+    process = await asyncio.to_thread(_unprivileged_spawner, str(scripts))
+    house = House(process)
+    result = await house.once(path)
+    house.spawner.close()
+    process.close()
+    assert result == Check(False, "refused: the agent may not run scripts: it lacks the capabilities SETUID and SETGID")
+
+
+def _unprivileged_spawner(directory: str) -> SpawnerProcess:
+    """Of a parent that gave up SETUID and SETGID, where no execve gains them (allowPrivilegeEscalation: false). In a
+    thread of its own: both are the thread's."""
+    kernel.set_capabilities(kernel.permitted() & ~(1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID))
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    return SpawnerProcess(Policy((directory,)))
+
+
+# ---- time and what is left behind
+
+
+async def test_s6_one_over_its_time_is_ended_and_has_failed(house: House, script: Script) -> None:
+    began = time.monotonic()
+    assert await house.once(script("sleep 1000"), timeout=300) == Check(False, "timed out after 0.3s")
+    assert time.monotonic() - began < 3
+
+
+async def test_one_that_ignores_sigterm_is_killed(house: House, script: Script) -> None:
+    async with house.tried(script("trap '' TERM; while :; do sleep 1; done"), timeout=300) as tried:
+        assert await tried.first() == Check(False, "timed out after 0.3s")
+        (family,) = [house.family()]
+        await house.until(lambda: not any(map(alive, family)))
+
+
+async def test_one_that_forks_away_by_sessions_and_double_forks_leaves_nothing(house: House, script: Script) -> None:
+    body = "setsid sh -c 'trap \"\" TERM; (sleep 1000 &) ; sleep 1000' & \n (setsid sleep 1000 &) \n echo away"
+    async with house.tried(script(body)) as tried:
+        assert await tried.first() == Check(True, "exit code 0: away")
+        await tried.more_reports(2)
+        # a run and what it left are gone before the next begins
+        assert len(house.family()) <= 9
+
+
+async def test_never_two_at_once(house: House, script: Script, scripts: Path) -> None:
+    scripts.joinpath("run").mkdir()
+    os.chown(scripts / "run", NOBODY, NOBODY)
+    body = f"mkdir {scripts}/run/lock || exit 9; trap '' TERM; sleep 0.35; rmdir {scripts}/run/lock"
+    async with house.tried(script(body), timeout=1000) as tried:
+        await tried.more_reports(4)
+        assert tried.results == [Check(True, "exit code 0")]
+
+
+async def test_one_that_prints_for_ever_costs_neither_memory_nor_much_time(house: House, script: Script) -> None:
+    began = time.process_time(), os.times().children_user
+    async with house.tried(script("yes 0123456789012345678901234567890123456789"), timeout=1000) as tried:
+        await house.until(lambda: len(house.family()) >= 2)
+        assert await tried.first() == Check(False, "timed out after 1s")
+        assert max(map(resident, house.family()), default=0) < 40 << 20
+    assert time.process_time() - began[0] < 0.5
+    await house.until_nothing_is_left()
+
+
+async def test_one_that_writes_gigabytes_into_a_file_is_ended_at_16_mib(
+    house: House, script: Script, scripts: Path
+) -> None:
+    target = scripts / "run"
+    target.mkdir()
+    os.chown(target, NOBODY, NOBODY)
+    result = await house.once(script(f"exec head -c 4G /dev/zero > {target}/big"), timeout=20_000)
+    assert not result.passed
+    assert (target / "big").stat().st_size == 16 << 20
+
+
+async def test_one_that_takes_much_memory_is_refused_it(house: House, script: Script) -> None:
+    assert not (await house.once(script("exec head -c 2G /dev/zero | tail -c 1G > /dev/null; exit $?"))).passed
+
+
+async def test_output_is_one_short_printable_line(house: House, script: Script) -> None:
+    message = (await house.once(script("printf 'a\\033[31m\\000\\377%0500d' 7"))).message
+    assert message.startswith("exit code 0: ")
+    assert message.isprintable()
+    assert len(message) < 250
+
+
+async def test_one_that_kills_its_own_minder_is_swept_away(house: House, script: Script) -> None:
+    path = script("setsid sleep 1000 & setsid sleep 1000 & kill -KILL $PPID; sleep 1000")
+    async with house.tried(path) as tried:
+        assert await tried.first() == Check(False, "the process that watched it was killed")
+    await house.until_nothing_is_left()
+
+
+async def test_a_fork_bomb_ends_with_its_time(house: House, script: Script) -> None:
+    async with house.tried(script("f() { f | f & }; f; sleep 1000"), timeout=500) as tried:
+        result = await tried.first()
+        assert isinstance(result, Check)
+        assert not result.passed
+    await house.until_nothing_is_left()
+
+
+async def test_what_runs_ends_with_its_tracker(house: House, script: Script) -> None:
+    async with house.tried(script("trap '' TERM; sleep 1000")):
+        await house.until(lambda: len(house.family()) >= 2)
+    await house.until_nothing_is_left()
+
+
+async def test_what_runs_ends_with_control_and_with_the_spawner(scripts: Path, script: Script) -> None:
+    path = script("trap '' TERM; sleep 1000 & setsid sleep 1000")
+    for end in ("control hangs up", "the spawner is killed"):
+        async with house_of(Policy((str(scripts),))) as house, house.tried(path) as tried:
+            await house.until(lambda: len(house.family()) >= 4)
+            family = house.family()
+            if end == "control hangs up":
+                house.spawner.close()
+                house.process.channel.close()
+                await asyncio.to_thread(house.process.process.wait, 10)
+                house.deaths = 1
+            else:
+                house.process.process.send_signal(signal.SIGKILL)
+                await tried.becomes(False)
+                await house.until(lambda: house.deaths == 1)
+            await house.until(lambda: not any(map(alive, family)))  # noqa: B023
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def resident(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    return 0
