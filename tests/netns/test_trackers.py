@@ -1,9 +1,11 @@
 """S5-S7 with the article's own settings, and what trackers must not do to the wire. Two nodes."""
 
+import os
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from virtualip_agent.run_directory import history_path
 Servers = tuple[Machine, Machine]
 
 
+NET_RAW = 1 << 13
+SETUID_AND_SETGID = 1 << 6 | 1 << 7
 GATEWAY = "192.168.122.50"
 
 # What the article pings with; Debian's ping is not everywhere, Python is. A raw socket: it needs NET_RAW.
@@ -46,8 +50,10 @@ def scripts() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-def history(server: Machine) -> list[dict[str, Any]]:
-    return list(read_history(history_path(server.run_directory)))
+def permitted(pid: int) -> int:
+    """A process's capabilities."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapPrm"))
 
 
 def write_script(directory: Path, name: str, content: str) -> str:
@@ -57,7 +63,7 @@ def write_script(directory: Path, name: str, content: str) -> str:
     return str(path)
 
 
-def start(servers: Servers, tmp_path: Path, *trackers: dict[str, Any], scripts: Path | None = None) -> None:
+def start(servers: Sequence[Machine], tmp_path: Path, *trackers: dict[str, Any], scripts: Path | None = None) -> None:
     password = tmp_path / "password"
     password.write_text("12345\n")
     options = ("--script-directories", str(scripts)) if scripts else ()
@@ -122,7 +128,8 @@ def test_s6_a_ping_that_is_dropped_is_fault_after_three_and_answered_again_the_v
 
     lan.cut(one.host, "from", "icmp type echo-request")
     entry = one.wait_state("web", "FAULT", timeout=20)
-    assert (entry["reason"], entry["message"]) == ("TrackerFailed", "check")
+    assert entry["reason"] == "TrackerFailed"
+    assert entry["message"].startswith("check")
     assert entry["trackers"][0]["message"].startswith("exit code 1: ")
     one.host.wait_for_address(VIP, present=False)
     two.wait_state("web", "MASTER")
@@ -133,24 +140,21 @@ def test_s6_a_ping_that_is_dropped_is_fault_after_three_and_answered_again_the_v
 
 
 def test_s6_one_failure_alone_changes_nothing(servers: Servers, tmp_path: Path, scripts: Path) -> None:
-    one, two = servers
+    one, _ = servers
     runs = scripts / "runs"
-    runs.mkdir()
+    runs.touch()
     shutil.chown(runs, "nobody")
     # every third run fails
-    body = f"#!/bin/sh\ntouch {runs}/$$; test $(($(ls {runs} | wc -l) % 3)) -ne 0\n"
-    check = {"command": [write_script(scripts, "third.sh", body)], "interval": "100ms", "rise": 3, "fall": 3}
-    start(servers, tmp_path, {"name": "check", "script": check}, scripts=scripts)
+    third = write_script(scripts, "third.sh", f"#!/bin/sh\necho >> {runs}; test $(($(wc -l < {runs}) % 3)) -ne 0\n")
+    check = {"command": [third], "interval": "100ms", "rise": 3, "fall": 3}
+    start((one,), tmp_path, {"name": "check", "script": check}, scripts=scripts)
     one.wait_state("web", "MASTER")
-    done = len(list(runs.iterdir()))
-    for server in (one, two):  # a file that is written when enough further runs have been
-        server.wait("web", lambda _: True)
-    deadline = time.monotonic() + 20
-    while len(list(runs.iterdir())) < done + 20:
+    deadline, wanted = time.monotonic() + 20, len(runs.read_text()) + 20
+    while len(runs.read_text()) < wanted:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert [record["state"] for record in history(one)][-1] == "MASTER"
-    assert "FAULT" not in [record["state"] for record in history(one) + history(two)]
+    assert one.wait_state("web", "MASTER")["trackers"][0]["healthy"]
+    assert "FAULT" not in [record["to"] for record in read_history(history_path(one.run_directory))]
 
 
 def test_s7_the_script_is_nobody_and_without_capabilities(servers: Servers, tmp_path: Path, scripts: Path) -> None:
@@ -184,16 +188,38 @@ def test_an_instance_waits_for_the_first_result_of_its_script(servers: Servers, 
     one.wait_state("web", "MASTER")
 
 
+def test_a_killed_spawner_comes_back_with_control_and_the_vip_stays(
+    servers: Servers, tmp_path: Path, scripts: Path
+) -> None:
+    one, _ = servers
+    good = scripts / "good"
+    good.touch()
+    check = {"command": [write_script(scripts, "check.sh", f"#!/bin/sh\ntest -e {good}\n")], "interval": "100ms"}
+    start(servers, tmp_path, {"name": "check", "script": check}, scripts=scripts)
+    since = one.wait_state("web", "MASTER")["lastTransitionTime"]
+    control, spawner = one.pid_of("control"), one.pid_of("virtualip_agent.control.spawner")
+    # of control and spawner, the spawner alone can become somebody else
+    assert (permitted(control) & SETUID_AND_SETGID, permitted(spawner) & ~NET_RAW) == (0, SETUID_AND_SETGID)
+
+    os.kill(spawner, signal.SIGKILL)
+    deadline = time.monotonic() + 15
+    while one.find("virtualip_agent.control.spawner") in ([], [spawner]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert one.wait_state("web", "MASTER")["lastTransitionTime"] == since
+    good.unlink()
+    one.wait_state("web", "FAULT")
+
+
 HOSTILE = {
     "bomb.sh": "f() { f | f & }; f; wait",
     "flood.sh": "exec yes 0123456789012345678901234567890123456789",
     "deaf.sh": "trap '' TERM; setsid sleep 1000 & while :; do :; done",
-    "file.sh": 'exec head -c 4G /dev/zero > "/tmp/virtualip-test-$$"',
 }
 
 
 def test_no_script_moves_the_advertisements(servers: Servers, lan: Segment, scripts: Path) -> None:
-    one, two = servers
+    one, _ = servers
     trackers = [
         {
             "name": name.removesuffix(".sh"),
@@ -201,7 +227,6 @@ def test_no_script_moves_the_advertisements(servers: Servers, lan: Segment, scri
             "weight": 1,
         }
         for name, body in HOSTILE.items()
-        if name != "file.sh"
     ]
     one.manifest("web.yaml", fast(trackers=trackers))
     one.start_engine(None, "--script-directories", str(scripts))
@@ -212,4 +237,3 @@ def test_no_script_moves_the_advertisements(servers: Servers, lan: Segment, scri
     gaps = [after - before for before, after in pairwise(times)]
     print(f"longest gap {max(gaps) * 1000:.1f} ms of {len(gaps)}")
     assert max(gaps) < 0.150
-    del two

@@ -55,13 +55,14 @@ class Machine:
         temporary.write_text(text)
         temporary.rename(self.directory / "manifests" / name)
 
-    def start_engine(self, run_directory: Path | None = None) -> Process:
+    def start_engine(self, run_directory: Path | None = None, *options: str) -> Process:
         """`virtualip-agent engine`; its log is in the machine's directory."""
         directory = self.directory
         command = [
             *(sys.executable, "-m", "virtualip_agent.cli", "engine", "--node", self.host.name),
             *("--manifests", str(directory / "manifests"), "--desired", str(directory / "desired")),
             *("--run", str(run_directory or self.run_directory)),
+            *options,
         ]
         with (directory / f"engine{len(self.engines)}.log").open("w") as log:
             engine = self.popen(command, stdout=log)
@@ -87,9 +88,13 @@ class Machine:
 
     def pid_of(self, word: str) -> int:
         """The process (as numbered outside) whose command line has this argument."""
-        found = [pid for pid in self.pids() if word in command_line(pid)]
+        found = self.find(word)
         assert len(found) == 1, f"{word}: {found}"
         return found[0]
+
+    def find(self, word: str) -> list[int]:
+        """All such processes."""
+        return [pid for pid in self.pids() if word in command_line(pid)]
 
     def pids(self) -> list[int]:
         """All processes of the machine."""
