@@ -112,6 +112,23 @@ def test_an_interface_that_is_not_there_yet_is_waited_for_in_fault(servers: Serv
     one.wait_state("web", "MASTER")
 
 
+def test_contribution_and_message_are_in_the_status_within_300_ms(servers: Servers) -> None:
+    one, _ = servers
+    add_interface(one.host, "ens9")
+    one.manifest("web.yaml", fast(trackers=[{"name": "uplink", "interface": {"name": "ens9"}, "weight": 5}]))
+    one.start_engine()
+    one.wait("web", lambda entry: entry["priority"] == 249)
+    times = []
+    for command, priority, message in [("down", 244, "down"), ("up", 249, "up")] * 5:
+        began = time.monotonic()
+        one.host.run(f"ip link set ens9 {command}")
+        entry = one.wait("web", lambda entry, wanted=priority: entry["priority"] == wanted)  # type: ignore[misc]
+        times.append(time.monotonic() - began)
+        assert (entry["trackers"][0]["contribution"], entry["trackers"][0]["message"]) == (priority - 244, message)
+    print(f"longest {max(times) * 1000:.0f} ms")
+    assert max(times) < 0.3
+
+
 # ---- scripts
 
 
