@@ -79,4 +79,4 @@ def test_nothing_but_control_imports_scapy_and_nothing_but_these_kubernetes() ->
         }
 
     assert importers("scapy") <= {"control"}
-    assert importers("kubernetes") <= {"reporter", "virtualip_operator", "kubectl_vip"}
+    assert importers("kubernetes") <= {"reporter", "virtualip_operator"}
