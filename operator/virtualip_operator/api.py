@@ -17,11 +17,15 @@ from kubernetes.config.incluster_config import load_incluster_config
 from kubernetes.config.kube_config import load_kube_config
 from urllib3.exceptions import HTTPError
 
-from virtualip_api.names import API_VERSION, MEMBER_PLURAL, VIRTUAL_IP_PLURAL
+from virtualip_api.names import API_VERSION, GROUP, MEMBER_PLURAL, VIRTUAL_IP_PLURAL
 
 VIRTUAL_IPS = f"/apis/{API_VERSION}/{VIRTUAL_IP_PLURAL}"
 MEMBERS = f"/apis/{API_VERSION}/{MEMBER_PLURAL}"
 NODES = "/api/v1/nodes"
+CRDS = tuple(
+    f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{GROUP}"
+    for plural in (VIRTUAL_IP_PLURAL, MEMBER_PLURAL)
+)
 FIELD_MANAGER = "virtualip-operator"
 
 APPLY = "application/apply-patch+yaml"

@@ -83,5 +83,7 @@ def make_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = _ForEver()
     settings.networking.connect_timeout = 3.0
     settings.networking.request_timeout = 20.0
+    # A watch that outlived its CRD (deleted and applied again) brings nothing any more and says nothing of it.
+    settings.watching.inactivity_timeout = 20.0
     settings.process.ultimate_exiting_timeout = None  # kopf may be started again in the same process
     return settings

@@ -58,17 +58,45 @@ def run(options: Options) -> None:
     LeaseWatch(api, options.namespace, silence).start()
     leadership = Leadership(api, options.namespace, options.identity, lambda: workers.look_at_everything())
     reconciler = Reconciler(api, store, silence, metrics)
-    workers = Workers(api, store, queue, reconciler, metrics, health, lambda: leadership.leading)
+    kopf_stop = _StopFlag()
+    workers = Workers(
+        api, store, queue, reconciler, metrics, health, lambda: leadership.leading, kopf_stop.set_from_thread
+    )
     leadership.start()
     workers.start()
     try:
-        asyncio.run(_watch(api, store, queue, workers, health))
+        asyncio.run(_watch(api, store, queue, workers, health, kopf_stop))
     finally:
         workers.stop()
         leadership.resign()
 
 
-async def _watch(api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health) -> None:
+class _StopFlag:
+    """Ends kopf, so that it is started again, by word of another thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._event = asyncio.Event()
+
+    def renew(self) -> asyncio.Event:
+        """The event for kopf's next run."""
+        self._loop, self._event = asyncio.get_running_loop(), asyncio.Event()
+        return self._event
+
+    @property
+    def is_set(self) -> bool:
+        """Whether that run was ended by it."""
+        return self._event.is_set()
+
+    def set_from_thread(self) -> None:
+        """Ends the present run, if there is one."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._event.set)
+
+
+async def _watch(
+    api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health, kopf_stop: _StopFlag
+) -> None:
     # kopf asks for the user's name, and the uid that a cluster gives a container may have none
     os.environ.setdefault("LOGNAME", "virtualip-operator")
     ticking = asyncio.create_task(_tick(workers, health), name="tick")
@@ -80,6 +108,7 @@ async def _watch(api: Api, store: Store, queue: WorkQueue, workers: Workers, hea
                 settings=make_settings(),
                 clusterwide=True,
                 standalone=True,
+                stop_flag=kopf_stop.renew(),
             )
         except Exception as error:
             # What kopf takes for fatal (refused credentials, a watch's error) mostly passes, and a process that ends
@@ -87,7 +116,8 @@ async def _watch(api: Api, store: Store, queue: WorkQueue, workers: Workers, hea
             log.error("kopf gave up and is started again in %.0f s: %s", _KOPF_RESTART, error)
             await _pause(stopping)
         else:
-            break
+            if not kopf_stop.is_set:
+                break
     ticking.cancel()
 
 

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
+from virtualip_operator.api import CRDS, MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.health import Health
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.reconciler import Reconciler
@@ -36,6 +36,7 @@ class Workers:
         metrics: Metrics,
         health: Health,
         leading: Callable[[], bool],
+        crds_replaced: Callable[[], None],
     ) -> None:
         self._api = api
         self._store = store
@@ -44,6 +45,8 @@ class Workers:
         self._metrics = metrics
         self._health = health
         self._leading = leading
+        self._crds_replaced = crds_replaced
+        self._crds: tuple[str, ...] = ()
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -82,6 +85,8 @@ class Workers:
             if failures:
                 log.info("Everything is listed again")
             failures = 0
+            if not self._crds:
+                self._watch_crds()
             if not started:
                 for number in range(WORKERS):
                     threading.Thread(target=self._work, args=(f"worker-{number}",), daemon=True).start()
@@ -94,8 +99,22 @@ class Workers:
         while waited < RESYNC and not self._stopping.is_set():
             self._stopping.wait(SOON)
             waited += SOON
-            if self._store.saw_older:
+            if self._store.saw_older or self._watch_crds():
                 return
+
+    def _watch_crds(self) -> bool:
+        """Whether the CRDs were made anew. kopf looks for them when they change, which is a moment before the API
+        server serves them: where it came too early it would never look again."""
+        try:
+            found = tuple(str(self._api.get(path)["metadata"]["uid"]) for path in CRDS)
+        except ApiError:
+            return False
+        before, self._crds = self._crds, found
+        if before in ((), found):
+            return False
+        log.info("The CRDs were made anew: watching and listing again")
+        self._crds_replaced()
+        return True
 
     def _list(self) -> None:
         newest = self._store.newest()
