@@ -22,7 +22,6 @@ class DemoError(Exception):
 class Place(ABC):
     """A cluster with our nodes, and a client beside it."""
 
-    can_cut_power = False
     image: str
 
     @abstractmethod
@@ -57,7 +56,6 @@ class Place(ABC):
 class OwnCluster(Place):
     """Three real nodes in network namespaces of this machine. Root."""
 
-    can_cut_power = True
     image = image.TAG
 
     def __init__(self) -> None:
