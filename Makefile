@@ -41,7 +41,7 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 	$(BIN)/mypy tests deploy/demo
 	$(BIN)/lint-imports
 
-test: $(VENV)/installed test-packages ## all tests
+test: $(VENV)/installed test-packages test-programs ## all tests
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-unit: $(VENV)/installed ## the tests that need no network namespace and no cluster
@@ -50,12 +50,17 @@ test-unit: $(VENV)/installed ## the tests that need no network namespace and no 
 test-netns: $(VENV)/installed test-packages ## the engine in network namespaces, and its bytes on a wire
 	$(BIN)/python -m pytest tests/netns tests/wire $(PYTEST)
 
-test-cluster: $(VENV)/installed test-packages ## on the test cluster, or with KUBECONFIG=... on yours
+test-cluster: $(VENV)/installed test-packages test-programs ## on the test cluster, or with KUBECONFIG=... on yours
 	$(BIN)/python -m pytest tests/cluster $(PYTEST)
 
-.PHONY: test-packages
+.PHONY: test-packages test-programs
 test-packages: $(VENV)/installed
-	@[ $$(id -u) != 0 ] || $(BIN)/python -c 'from barecluster.packages import ensure_packages; ensure_packages(["iproute2", "nftables", "tcpdump", "tshark"])'
+	@[ $$(id -u) != 0 ] || $(BIN)/python -c 'from barecluster.packages import ensure_packages; ensure_packages(["iproute2", "keepalived", "nftables", "tcpdump", "tshark"])'
+
+# Kubernetes' programs take minutes the first time: longer than a test may.
+test-programs: $(VENV)/installed
+	@[ -n "$(KUBECONFIG)" ] || { [ -n "$(KUBEBUILDER_ASSETS)" ] && [ $$(id -u) != 0 ]; } || \
+	  ! command -v go >/dev/null || $(BIN)/python -m barecluster build
 
 image: $(VENV)/installed ## the image, without a registry or an engine; prints its archive
 	@$(BIN)/python -m barecluster image

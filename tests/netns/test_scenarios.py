@@ -45,8 +45,10 @@ def test_s1_the_vip_is_where_httpd_runs_and_returns_when_it_is_started_again(
     two.wait("web", lambda entry: entry["priority"] == 250)
     assert one.host.has(VIP)
     assert not two.host.has(VIP)
-    # a BACKUP that has just come up listens for a master_down_interval before it may preempt
     two.wait("web", lambda entry: entry["reason"] == "LowerPriority")
+    # a BACKUP that has just come up listens for a master_down_interval before it may preempt; server2 may have come up
+    # up to two intervals after server1
+    advertised(lan, 254, count=3)
 
     with Prober(client, VIP) as prober:
         began = prober.wait_for_answer()
