@@ -30,3 +30,8 @@ def state_socket_path(run: Path) -> Path:
 def history_path(run: Path) -> Path:
     """One JSON object a line: every transition, newest last."""
     return run / "history.jsonl"
+
+
+def pods_path(run: Path) -> Path:
+    """What the reporter knows of this node's pods, for podReady trackers (virtualip_agent.pods_file)."""
+    return run / "pods.json"

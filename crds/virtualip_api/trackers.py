@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from virtualip_api.duration import MILLISECOND, MINUTE, SECOND
 from virtualip_api.fields import Fields
 from virtualip_api.names import is_interface_name
+from virtualip_api.selector import LabelSelector, parse_selector
 
 LOWEST_WEIGHT, HIGHEST_WEIGHT = -254, 254
 MOST_TRACKERS = 32
@@ -22,6 +23,7 @@ _SERVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9:][-A-Za-z0-9.:%]*")
 _USER = re.compile(r"[a-z_][-a-z0-9_]*|[0-9]{1,9}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _STATUS = re.compile(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?")
 
 
@@ -114,7 +116,20 @@ class ScriptTracker:
     """Failed before the first result; else the instance waits for it."""
 
 
-TrackerKind = ProcessTracker | FileTracker | InterfaceTracker | HttpTracker | TcpTracker | ScriptTracker
+@dataclass(frozen=True, slots=True)
+class PodReadyTracker:
+    """Healthy while enough pods of a namespace on this node are Ready. Needs the API: refused in static manifests."""
+
+    namespace: str
+    selector: LabelSelector
+    quorum: int = 1
+    hold_for: int = 24 * 60 * MINUTE
+    """Nanoseconds for which the last value counts while the API cannot be asked; then it is a failure."""
+
+
+TrackerKind = (
+    ProcessTracker | FileTracker | InterfaceTracker | HttpTracker | TcpTracker | ScriptTracker | PodReadyTracker
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,18 @@ def _parse_script(fields: Fields) -> ScriptTracker:
     )
 
 
+def _parse_pod_ready(fields: Fields) -> PodReadyTracker:
+    selector = fields.child("selector")
+    if selector is None:
+        fields.error("selector", "is required")
+    return PodReadyTracker(
+        namespace=_matching(fields, "namespace", _NAMESPACE, "a namespace's name", 63),
+        selector=parse_selector(selector) if selector else LabelSelector(),
+        quorum=fields.integer("quorum", 1, 1024, 1),
+        hold_for=fields.duration("holdFor", 30 * SECOND, 168 * 60 * MINUTE, 24 * 60 * MINUTE),
+    )
+
+
 def _bound(fields: Fields, name: str, texts: Iterable[str], longest: int) -> None:
     for text in texts:
         if len(text) > longest:
@@ -260,6 +287,7 @@ _KINDS: dict[str, tuple[Callable[[Fields], TrackerKind], int]] = {
     "http": (_parse_http, 0),
     "tcp": (_parse_tcp, 0),
     "script": (_parse_script, 0),
+    "podReady": (_parse_pod_ready, 0),
 }
 
 

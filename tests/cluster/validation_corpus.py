@@ -40,7 +40,7 @@ def spec(**fields: Any) -> Spec:
 
 def tracker(**fields: Any) -> Spec:
     """A minimal spec with one tracker, by default of a process."""
-    given = fields.keys() & {"process", "file", "interface", "http", "tcp", "script"}
+    given = fields.keys() & {"process", "file", "interface", "http", "tcp", "script", "podReady"}
     kinds = {} if given else {"process": {"name": "httpd"}}
     return spec(trackers=[{"name": "apache", **kinds, **fields}])
 
@@ -58,6 +58,11 @@ def http(**fields: Any) -> Spec:
 def script(*command: str, **fields: Any) -> Spec:
     """A minimal spec with a script tracker."""
     return tracker(script={"command": list(command) or ["/etc/virtualip/scripts/check.sh"], **fields})
+
+
+def pod_ready(**fields: Any) -> Spec:
+    """A minimal spec with a podReady tracker."""
+    return tracker(podReady={"namespace": "ingress", "selector": {"matchLabels": {"app": "nginx"}}, **fields})
 
 
 def priorities(*entries: dict[str, Any]) -> Spec:
@@ -136,6 +141,9 @@ GOOD = [
         ),
     ),
     Case("script-by-number", script(user="1000", capabilities=[], env={})),
+    Case("pods", pod_ready()),
+    Case("pods-by-expression", pod_ready(selector={"matchExpressions": [{"key": "app", "operator": "Exists"}]})),
+    Case("all-pods", pod_ready(selector={}, quorum=2, holdFor="168h")),
     Case("several-kinds-of-trackers", spec(trackers=[PROCESS, FILE, INTERFACE])),
 ]
 
@@ -267,6 +275,17 @@ BAD = [
     Case("script-with-a-space-in-a-variable", script(env={"a b": ""}), "spec.trackers[0].script.env"),
     Case("script-with-our-variables", script(env={"VIRTUALIP_NAME": "x"}), "spec.trackers[0].script.env"),
     Case("script-that-never-falls", script(fall=0), "spec.trackers[0].script.fall"),
+    Case("pods-of-nowhere", tracker(podReady={"selector": {}}), "spec.trackers[0].podReady.namespace"),
+    Case("pods-of-any-kind", tracker(podReady={"namespace": "a"}), "spec.trackers[0].podReady.selector"),
+    Case("pods-of-a-path", pod_ready(namespace="a/../b"), "spec.trackers[0].podReady.namespace"),
+    Case("no-pods", pod_ready(quorum=0), "spec.trackers[0].podReady.quorum"),
+    Case("pods-held-for-29s", pod_ready(holdFor="29s"), "spec.trackers[0].podReady.holdFor"),
+    Case("pods-held-for-169h", pod_ready(holdFor="169h"), "spec.trackers[0].podReady.holdFor"),
+    Case(
+        "pods-in-nothing",
+        pod_ready(selector={"matchExpressions": [{"key": "app", "operator": "In"}]}),
+        "spec.trackers[0].podReady.selector.matchExpressions[0].values",
+    ),
     Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
 ]
 

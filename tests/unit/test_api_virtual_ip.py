@@ -149,9 +149,10 @@ def test_what_is_left_out_has_keepaliveds_defaults_but_for_the_version() -> None
     ("trackers.1.name", ABSENT, "spec.trackers[1].name: is required"),
     ("trackers.1.reverse", "no", "spec.trackers[1].reverse: 'no' is not true or false"),
     ("trackers.1.file", ABSENT,
-     "spec.trackers[1]: has none of process, file, interface, http, tcp, script; exactly one is needed"),
+     "spec.trackers[1]: has none of process, file, interface, http, tcp, script, podReady; exactly one is needed"),
     ("trackers.1.process", {"name": "x"},
-     "spec.trackers[1]: has process and file of process, file, interface, http, tcp, script; exactly one is needed"),
+     "spec.trackers[1]: has process and file of process, file, interface, http, tcp, script, podReady; "
+     "exactly one is needed"),
     ("trackers.1.file.path", "relative", "spec.trackers[1].file.path: 'relative' is not an absolute path without '..'"),
     ("trackers.1.file.path", "/var/../etc",
      "spec.trackers[1].file.path: '/var/../etc' is not an absolute path without '..'"),

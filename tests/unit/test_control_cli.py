@@ -17,7 +17,14 @@ from virtualip_agent.state_stream import encode_line
 
 AGENT = {
     "type": "agent",
-    "agent": {"node": "server1", "active": True, "ready": True, "scheduling": "SCHED_RR 50", "problems": []},
+    "agent": {
+        "node": "server1",
+        "active": True,
+        "ready": True,
+        "scheduling": "SCHED_RR 50",
+        "processStarts": "a scan",
+        "problems": [],
+    },
 }
 WEB: dict[str, Any] = {
     "type": "vip",
@@ -28,7 +35,15 @@ WEB: dict[str, Any] = {
         "priority": 254,
         "reason": "HigherPriority",
         "message": "244 + apache 10",
-        "trackers": [{"name": "apache", "healthy": True, "contribution": 10, "message": "running"}],
+        "trackers": [
+            {
+                "name": "apache",
+                "healthy": True,
+                "contribution": 10,
+                "message": "running",
+                "lastTransitionTime": "2026-11-24T13:00:00.000000Z",
+            }
+        ],
     },
     "detail": {"addresses": ["192.168.122.200/24"], "master": "192.168.122.101", "stale": False},
 }
@@ -119,9 +134,9 @@ def test_status_is_a_table_for_people(control: list[dict[str, Any]], tmp_path: P
     done = agent("status", "--run", tmp_path)
     assert done.returncode == 0, done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[0] == "node server1, active, SCHED_RR 50"
+    assert lines[0] == "node server1, active, SCHED_RR 50, process starts by a scan"
     assert lines[3] == "web MASTER 254 192.168.122.200/24 192.168.122.101 HigherPriority 244 + apache 10"
-    assert lines[6] == "web apache healthy +10 running"
+    assert lines[6] == "web apache healthy +10 2026-11-24T13:00:00.000000Z running"
 
 
 def test_status_as_json_has_the_raw_entries(control: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -146,6 +146,10 @@ def test_the_base_priority_is_that_of_the_node() -> None:
             {"authentication": {"type": "PASS", "secretKeyRef": {"name": "n", "key": "k"}}},
             "spec.authentication.secretKeyRef",
         ),
+        (
+            {"trackers": [{"name": "ingress", "podReady": {"namespace": "ingress", "selector": {}}}]},
+            "spec.trackers[0].podReady",
+        ),
     ],
 )
 def test_what_only_the_api_can_answer_is_refused_by_name(spec: dict[str, Any], field: str) -> None:

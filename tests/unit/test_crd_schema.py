@@ -112,6 +112,20 @@ FULL: dict[str, Any] = {
                 "initFail": True,
             },
         },
+        {
+            "name": "ingress",
+            "weight": 10,
+            "reverse": False,
+            "podReady": {
+                "namespace": "ingress",
+                "selector": {
+                    "matchLabels": {"app": "nginx"},
+                    "matchExpressions": [{"key": "app", "operator": "In", "values": ["nginx"]}],
+                },
+                "quorum": 2,
+                "holdFor": "5m",
+            },
+        },
     ],
 }
 """A good spec in which every property is given."""
@@ -199,13 +213,20 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
         (at(SPEC, "nodePriorities", "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodeSelector", "matchExpressions"), selector.Requirement, {}),
         (at(SPEC, "nodePriorities", "nodeSelector", "matchExpressions"), selector.Requirement, {}),
-        (at(SPEC, "trackers"), trackers.Tracker, {"check": {"process", "file", "interface", "http", "tcp", "script"}}),
+        (
+            at(SPEC, "trackers"),
+            trackers.Tracker,
+            {"check": {"process", "file", "interface", "http", "tcp", "script", "podReady"}},
+        ),
         (at(SPEC, "trackers", "process"), trackers.ProcessTracker, {}),
         (at(SPEC, "trackers", "file"), trackers.FileTracker, {}),
         (at(SPEC, "trackers", "interface"), trackers.InterfaceTracker, {}),
         (at(SPEC, "trackers", "http"), trackers.HttpTracker, {}),
         (at(SPEC, "trackers", "tcp"), trackers.TcpTracker, {}),
         (at(SPEC, "trackers", "script"), trackers.ScriptTracker, {}),
+        (at(SPEC, "trackers", "podReady"), trackers.PodReadyTracker, {}),
+        (at(SPEC, "trackers", "podReady", "selector"), selector.LabelSelector, {}),
+        (at(SPEC, "trackers", "podReady", "selector", "matchExpressions"), selector.Requirement, {}),
         (at(VIRTUAL_IP, "status", "nodes"), status.NodeEntry, {}),
         (at(VIRTUAL_IP, "status", "nodes", "trackers"), status.TrackerStatus, {}),
         (at(MEMBER, "spec"), member.MemberSpec, {"peers": {"members"}}),

@@ -134,6 +134,15 @@ def test_no_cluster_wide_role_touches_secrets() -> None:
                 assert not [rule for rule in document["rules"] if "secrets" in rule["resources"]]
 
 
+def test_pods_may_be_read_only_where_somebody_binds_the_role_for_it() -> None:
+    rules = one("agent-rbac.yaml", "ClusterRole", "virtualip-agent-pods")["rules"]
+    assert rules == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]
+    bound = {d["roleRef"]["name"] for d in documents("agent-rbac.yaml") if "roleRef" in d}
+    assert bound == {"virtualip-agent"}
+    for role in (d for d in documents("agent-rbac.yaml") if d.get("rules") and d["metadata"]["name"] in bound):
+        assert not [rule for rule in role["rules"] if "pods" in rule["resources"]]
+
+
 def test_every_manifest_is_in_the_kustomization() -> None:
     kustomization = documents("kustomization.yaml")[0]
     files = {file.name for file in BASE.glob("*.yaml")} - {"kustomization.yaml"}

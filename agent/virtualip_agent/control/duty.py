@@ -16,6 +16,7 @@ from virtualip_agent.control.spawner_policy import Policy
 from virtualip_agent.control.state_server import StateServer
 from virtualip_agent.control.trackers.board import TrackerBoard
 from virtualip_agent.control.trackers.link_watch import LinkWatch
+from virtualip_agent.control.trackers.pod_table import PodTable
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.start import Facilities
 from virtualip_agent.run_directory import history_path, state_socket_path
@@ -43,16 +44,24 @@ class Duty:
     def __init__(self, options: Options, link: Link, spawner: Spawner) -> None:
         self._link = link
         self._inotify = Inotify()
-        self._processes = ProcessTable()
+        self._processes = ProcessTable(on_mode=self._process_starts_changed)
         self._links = LinkWatch()
-        facilities = Facilities(self._inotify, self._processes, self._links, spawner, options.host_root)
+        self._pods = PodTable(options.run, self._inotify)
+        facilities = Facilities(self._inotify, self._processes, self._links, spawner, self._pods, options.host_root)
         self._board = TrackerBoard(facilities.start, self._tracker_changed)
         self._history = History(history_path(options.run))
         self._server = StateServer(state_socket_path(options.run))
         self._declarations = Declarations(
             options.node, options.desired, options.manifests, options.run, self._inotify, self._declared
         )
-        self._publisher = Publisher(options.node, link, self._declarations, self._board, self._server)
+        self._publisher = Publisher(
+            options.node,
+            link,
+            self._declarations,
+            self._board,
+            self._server,
+            process_starts=lambda: self._processes.starts_by,
+        )
         self._configs: dict[str, tuple[Instance, ipc.RouterConfig]] = {}
 
     async def start(self) -> None:
@@ -80,6 +89,9 @@ class Duty:
     def _tracker_changed(self, name: str) -> None:
         self._link.contribute(name, self._board.contributions(name))
         self._publisher.soon(name)
+
+    def _process_starts_changed(self) -> None:
+        self._publisher.agent()
 
     def heard(self, message: ipc.FromVrrp) -> None:
         """What vrrp said."""
@@ -119,5 +131,6 @@ class Duty:
         self._publisher.close()
         self._processes.close()
         self._links.close()
+        self._pods.close()
         self._inotify.close()
         await self._server.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from virtualip_agent.desired_file import decode
 from virtualip_api.errors import FieldError, InvalidResource
+from virtualip_api.trackers import PodReadyTracker
 from virtualip_api.virtual_ip import LONGEST_PASSWORD, VirtualIPSpec, base_priority, parse_virtual_ip
 
 
@@ -114,6 +115,9 @@ def from_manifest(document: object, read_password: Callable[[VirtualIPSpec], byt
     for index, entry in enumerate(spec.node_priorities):
         if entry.node_selector is not None:
             errors.append(_needs_the_api(f"spec.nodePriorities[{index}].nodeSelector"))
+    for index, tracker in enumerate(spec.trackers):
+        if isinstance(tracker.check, PodReadyTracker):
+            errors.append(_needs_the_api(f"spec.trackers[{index}].podReady"))
     if spec.authentication is not None and spec.authentication.secret_name is not None:
         errors.append(_needs_the_api("spec.authentication.secretKeyRef"))
     if errors:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from virtualip_agent.control.declarations import Declarations
@@ -19,13 +19,20 @@ class Publisher:
     """Puts together what the others know. Saying the same twice is the server's to notice."""
 
     def __init__(
-        self, node: str, link: Link, declarations: Declarations, board: TrackerBoard, server: StateServer
+        self,
+        node: str,
+        link: Link,
+        declarations: Declarations,
+        board: TrackerBoard,
+        server: StateServer,
+        process_starts: Callable[[], str] = lambda: "",
     ) -> None:
         self._node = node
         self._link = link
         self._declarations = declarations
         self._board = board
         self._server = server
+        self._process_starts = process_starts
         self._lifetimes: dict[str, int] = {}
         self._soon: set[str] = set()
         self._names: frozenset[str] = frozenset()
@@ -42,6 +49,10 @@ class Publisher:
         for name in sorted(self._names | names):
             self.one(name)
         self._names = names
+        self.agent()
+
+    def agent(self) -> None:
+        """What is so of the agent as a whole."""
         hello = self._link.hello
         self._server.tell(
             agent_line(
@@ -50,6 +61,7 @@ class Publisher:
                     "active": hello is None or hello.active,
                     "scheduling": hello.scheduling if hello else "",
                     "ready": hello is not None,
+                    "processStarts": self._process_starts(),
                     "problems": [str(problem) for problem in self._declarations.problems],
                 }
             )

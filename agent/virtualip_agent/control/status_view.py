@@ -92,13 +92,14 @@ def status_text(picture: Picture) -> str:
             tracker["name"],
             "healthy" if tracker["healthy"] else "failing",
             f"{tracker['contribution']:+d}" if tracker["contribution"] else "0",
+            tracker.get("lastTransitionTime", "") or "-",
             tracker.get("message", ""),
         )
         for name, vip in sorted(picture.vips.items())
         for tracker in vip["entry"].get("trackers", ())
     ]
     if trackers:
-        lines += ["", *_columns([("NAME", "TRACKER", "HEALTH", "ADDS", "MESSAGE"), *trackers])]
+        lines += ["", *_columns([("NAME", "TRACKER", "HEALTH", "ADDS", "SINCE", "MESSAGE"), *trackers])]
     remarks = list(_remarks(picture))
     if remarks:
         lines += ["", *(f"! {remark}" for remark in remarks)]
@@ -109,7 +110,8 @@ def _agent_words(agent: Mapping[str, Any]) -> str:
     if not agent.get("ready"):
         return "vrrp has not answered"
     words = "active" if agent.get("active") else "standing by"
-    return f"{words}, {agent['scheduling']}" if agent.get("scheduling") else words
+    starts = f"process starts by {agent['processStarts']}" if agent.get("processStarts") else ""
+    return ", ".join(filter(None, (words, agent.get("scheduling"), starts)))
 
 
 def _remarks(picture: Picture) -> Iterator[str]:

@@ -9,6 +9,7 @@ from virtualip_agent.desired_file import SUFFIX, decode, write_atomically
 from virtualip_agent.reporter.entry import Remark
 from virtualip_agent.reporter.plan import Password, Plan, Running, SecretKey, content_for
 from virtualip_api.errors import InvalidResource
+from virtualip_api.trackers import PodReadyTracker
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ class DesiredDirectory:
         self._remark = remark
         self._lock = threading.RLock()
         self._contents: dict[str, bytes] = {}
+        self._pod_namespaces: dict[str, frozenset[str]] = {}
         self._plans: dict[str, Plan] = {}
         self._passwords: dict[SecretKey, Password] = {}
         self._identity: dict[str, tuple[str, str]] = {}
@@ -30,7 +32,7 @@ class DesiredDirectory:
         self._remarks: dict[str, Remark] = {}
         for file in sorted(path.glob(f"*{SUFFIX}")):
             if not file.name.startswith("."):
-                self._contents[file.name.removesuffix(SUFFIX)] = file.read_bytes()
+                self._keep(file.name.removesuffix(SUFFIX), file.read_bytes())
 
     def remember(self, name: str, uid: str, created: str) -> None:
         """From which Member the file was written, as an earlier process knew."""
@@ -40,6 +42,11 @@ class DesiredDirectory:
         """VIPs with a file."""
         with self._lock:
             return set(self._contents)
+
+    def pod_namespaces(self) -> set[str]:
+        """The namespaces whose pods the trackers of these VIPs ask for."""
+        with self._lock:
+            return set().union(*self._pod_namespaces.values())
 
     def identity(self, name: str) -> tuple[str, str]:
         """uid and creationTimestamp of the Member of that file; '' where unknown."""
@@ -78,6 +85,7 @@ class DesiredDirectory:
         with self._lock:
             (self._path / f"{name}{SUFFIX}").unlink(missing_ok=True)
             self._contents.pop(name, None)
+            self._pod_namespaces.pop(name, None)
             self._identity.pop(name, None)
             self._plans.pop(name, None)
             self._say(name, None)
@@ -103,10 +111,17 @@ class DesiredDirectory:
             except OSError as error:
                 self._say(plan.name, Remark("WriteFailed", f"the plan cannot be written: {error.strerror}"))
                 return
-            self._contents[plan.name] = content
+            self._keep(plan.name, content)
             log.info("%s: plan written, revision %s", plan.name, plan.raw.get("revision"))
         self._identity[plan.name] = (plan.uid, plan.created)
         self._say(plan.name, None)
+
+    def _keep(self, name: str, content: bytes) -> None:
+        self._contents[name] = content
+        running = self._running(name)
+        trackers = running.desired.member.spec.trackers if running else ()
+        checks = [tracker.check for tracker in trackers]
+        self._pod_namespaces[name] = frozenset(it.namespace for it in checks if isinstance(it, PodReadyTracker))
 
     def _running(self, name: str) -> Running | None:
         content = self._contents.get(name)

@@ -16,9 +16,10 @@ from virtualip_agent.reporter.lease import RENEWAL, Lease
 from virtualip_agent.reporter.memory import Memory
 from virtualip_agent.reporter.passwords import read_password
 from virtualip_agent.reporter.plan_watch import PlanWatch
+from virtualip_agent.reporter.pod_watch import PodWatch
 from virtualip_agent.reporter.publisher import Publisher
 from virtualip_agent.reporter.state_reader import StateReader, answers
-from virtualip_agent.run_directory import DEFAULT_DESIRED, DEFAULT_RUN
+from virtualip_agent.run_directory import DEFAULT_DESIRED, DEFAULT_RUN, pods_path
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Reporter:
         self._save_lock = threading.Lock()
         self._refusals: dict[str, str] = {}
         self.broken = False
+        self._pods: PodWatch
         self._publisher = Publisher(api, options.node, memory.published)
         self._desired = DesiredDirectory(options.desired, self._publisher.remark)
         self._lease = Lease(api, options.namespace, options.node, memory.lease, self._database_replaced)
@@ -104,16 +106,25 @@ class Reporter:
             memory,
             read_password=lambda secret: read_password(api, options.namespace, secret),
             lease_store=self._lease.store,
-            checkpoint=self._save,
+            checkpoint=self._plans_changed,
             made_anew=lambda name: self._publisher.retell([name]),
         )
 
     def start(self, stop: threading.Event) -> None:
         """Starts the threads; one that dies stops the process, so that it is started anew."""
-        bodies: list[tuple[str, Callable[[], None]]] = [("states", self._states.work), ("plans", self._plans.work)]
-        bodies += [(f"publisher-{number}", self._publisher.work) for number in range(WORKERS)]
-        for name, body in bodies:
+
+        def start_thread(name: str, body: Callable[[], None]) -> None:
             threading.Thread(target=self._guarded, args=(body, stop), name=name, daemon=True).start()
+
+        options = self._options
+        self._pods = PodWatch(
+            self._api, options.node, pods_path(options.run), self._desired.pod_namespaces, start_thread
+        )
+        start_thread("states", self._states.work)
+        start_thread("pods", self._pods.work)
+        start_thread("plans", self._plans.work)
+        for number in range(WORKERS):
+            start_thread(f"publisher-{number}", self._publisher.work)
 
     def rounds(self, stop: threading.Event) -> None:
         """The Lease every 10 s, sooner where that failed; and between, every 10 s too, what keeps things right."""
@@ -151,6 +162,10 @@ class Reporter:
     def _refresh_passwords(self) -> None:
         for secret in self._desired.secrets():
             self._desired.take_password(secret, read_password(self._api, self._options.namespace, secret))
+
+    def _plans_changed(self) -> None:
+        self._save()
+        self._pods.look()
 
     def _database_replaced(self) -> None:
         self._plans.replaced()

@@ -1,8 +1,8 @@
 """Who runs on this node, for all process trackers together.
 
-Starts are found by a scan of /proc (130 ms in the middle with four a second), ends by pidfd, at once: an end is what
-fails over. Without trackers there is no scan. Process events of the kernel would tell of starts as well, but they are
-refused outside the first network namespace, and so in containers' and kind's.
+Ends are told by pidfd, at once: an end is what fails over. Starts are told by the kernel's process events where it
+gives them (`process_events`), else found by a scan of /proc (130 ms in the middle with four a second). With events the
+scan goes on, seldom, for what they may have missed. Without trackers there is neither.
 """
 
 import asyncio
@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from virtualip_agent.control.trackers.proc import COMM_LENGTH, Proc
+from virtualip_agent.control.trackers.process_events import ProcessEvents, Started, Unavailable
 from virtualip_api.trackers import ProcessTracker
 
 SCAN_EVERY: Final = 0.25
+SCAN_WITH_EVENTS_EVERY: Final = 2.0
+FORK_SETTLES: Final = 0.02
+"""Seconds after which a fork counts: most of them exec at once, and are no second process of their parent's name."""
+MOST_EVENTS: Final = 2000
+"""A second, 14 us each. A node that starts more is scanned instead for `CALM`."""
+CALM: Final = 10.0
 _FRESH: Final = 0.05
 """Seconds for which a scan is taken for the present: many trackers that start together need one scan."""
 
@@ -72,8 +79,20 @@ class _Wanted:
 class ProcessTable:
     """Counts live processes by pattern, and tells each change."""
 
-    def __init__(self, proc: Proc | None = None) -> None:
+    def __init__(
+        self, proc: Proc | None = None, *, events: bool = True, on_mode: Callable[[], None] = lambda: None
+    ) -> None:
+        self.starts_by = ""
+        """How starts are noticed, for people; '' while there are no trackers. `on_mode` is called when it changes."""
         self._proc = proc or Proc()
+        self._with_events = events
+        self._on_mode = on_mode
+        self._events: ProcessEvents | None = None
+        self._agreed = False
+        self._heard_in_window = 0
+        self._window_until = 0.0
+        self._retry: asyncio.TimerHandle | None = None
+        self._forked: dict[int, asyncio.TimerHandle] = {}
         self._comms: dict[int, bytes] = {}
         self._wanted: dict[Pattern, _Wanted] = {}
         self._pidfds: dict[int, int] = {}
@@ -89,6 +108,7 @@ class ProcessTable:
             self._scan()
         if self._timer is None:
             self._timer = loop.call_later(SCAN_EVERY, self._tick)
+            self._listen()
         wanted = self._wanted.get(pattern)
         if wanted is None:
             wanted = self._wanted[pattern] = _Wanted()
@@ -115,6 +135,11 @@ class ProcessTable:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._stop_listening()
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self.starts_by = ""
         for pid in tuple(self._pidfds):
             self._close_pidfd(pid)
         self._comms.clear()
@@ -122,9 +147,92 @@ class ProcessTable:
         self._scanned_at = float("-inf")
 
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(SCAN_EVERY, self._tick)
+        again = SCAN_WITH_EVENTS_EVERY if self._agreed else SCAN_EVERY
+        self._timer = asyncio.get_running_loop().call_later(again, self._tick)
         self._scan()
         self._tell()
+
+    def _scan_from_now_on(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._tick)
+
+    # ---- events
+
+    def _listen(self) -> None:
+        self._retry = None
+        if not self._with_events:
+            self._mode("a scan")
+            return
+        try:
+            self._events = ProcessEvents(self._heard, self._refused)
+        except Unavailable as error:
+            self._refused(str(error))
+
+    def _refused(self, why: str) -> None:
+        self._events = None
+        self._mode(f"a scan (process events: {why})")
+
+    def _stop_listening(self) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+        self._agreed = False
+        for timer in self._forked.values():
+            timer.cancel()
+        self._forked.clear()
+
+    def _heard(self, started: list[Started] | None) -> None:
+        if not self._agreed:
+            self._agreed = True
+            self._mode("process events")
+            started = None  # what began before the kernel agreed
+        if started is None:
+            self._scan_from_now_on(0)
+            return
+        if self._too_many(len(started)):
+            self._stop_listening()
+            self._mode("a scan (too many process events)")
+            self._retry = asyncio.get_running_loop().call_later(CALM, self._listen)
+            self._scan_from_now_on(0)
+            return
+        patterns = tuple(self._wanted)
+        for one in started:
+            if one.parent:
+                self._note_fork(one)
+            else:
+                self._look_at(one.pid, patterns)
+        self._tell()
+
+    def _too_many(self, count: int) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now >= self._window_until:
+            self._window_until, self._heard_in_window = now + 1, 0
+        self._heard_in_window += count
+        return self._heard_in_window > MOST_EVENTS
+
+    def _note_fork(self, fork: Started) -> None:
+        """A child has its parent's name: of the others nothing need be known."""
+        if fork.pid not in self._forked and any(fork.parent in wanted.pids for wanted in self._wanted.values()):
+            self._forked[fork.pid] = asyncio.get_running_loop().call_later(FORK_SETTLES, self._settled, fork.pid)
+
+    def _settled(self, pid: int) -> None:
+        del self._forked[pid]
+        self._look_at(pid, tuple(self._wanted))
+        self._tell()
+
+    def _look_at(self, pid: int, patterns: Collection[Pattern]) -> None:
+        comm = self._proc.comm(pid)
+        if comm is not None:
+            self._comms[pid] = comm
+            self._judge(pid, comm, patterns)
+
+    def _mode(self, mode: str) -> None:
+        if mode != self.starts_by:
+            self.starts_by = mode
+            self._on_mode()
+
+    # ---- scan
 
     def _scan(self) -> None:
         self._scanned_at = asyncio.get_running_loop().time()

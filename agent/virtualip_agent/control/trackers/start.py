@@ -11,6 +11,8 @@ from virtualip_agent.control.trackers.file import RunningFileTracker
 from virtualip_agent.control.trackers.http import start_http
 from virtualip_agent.control.trackers.interface import RunningInterfaceTracker
 from virtualip_agent.control.trackers.link_watch import LinkWatch
+from virtualip_agent.control.trackers.pod_ready import RunningPodReadyTracker
+from virtualip_agent.control.trackers.pod_table import PodTable
 from virtualip_agent.control.trackers.process import RunningProcessTracker
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.script import RunningScriptTracker
@@ -19,6 +21,7 @@ from virtualip_api.trackers import (
     FileTracker,
     HttpTracker,
     InterfaceTracker,
+    PodReadyTracker,
     ProcessTracker,
     ScriptTracker,
     TcpTracker,
@@ -34,6 +37,7 @@ class Facilities:
     processes: ProcessTable
     links: LinkWatch
     spawner: Spawner
+    pods: PodTable
     root: Path
     """Where the host's root directory is: tracked files are looked up beneath it."""
 
@@ -52,5 +56,7 @@ class Facilities:
                 return start_tcp(check, report)
             case ScriptTracker():
                 return RunningScriptTracker(check, report, self.spawner, origin)
+            case PodReadyTracker():
+                return RunningPodReadyTracker(check, report, self.pods)
             case _:
                 assert_never(check)
