@@ -230,6 +230,26 @@ async def test_two_trackers_of_one_file_are_both_told(inotify: Inotify, tmp_path
         assert one.last == Number(5, "value 5")
 
 
+async def test_what_happens_to_other_files_of_the_directory_is_not_looked_at(
+    inotify: Inotify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, link = tmp_path / "value", tmp_path / "link"
+    path.write_text("5")
+    link.symlink_to("..data")
+    with tracking(inotify, path) as tracked, tracking(inotify, link) as linked:
+        looks = []
+        monkeypatch.setattr(tracked.tracker, "_look", lambda settled: looks.append(settled))
+        (tmp_path / "other").write_text("7")
+        by_rename(tmp_path / "..data", "8")
+        await linked.becomes(8, within=0.9)  # a link may lead to any of them
+        assert looks == []
+        path.write_text("6")
+        path.unlink()
+        path.write_text("6")
+        await asyncio.sleep(0.05)
+        assert looks
+
+
 async def test_beneath_a_host_root_absolute_links_are_the_hosts(inotify: Inotify, tmp_path: Path) -> None:
     """/var/run -> /run on the host, seen from a container that has the host's root at tmp_path."""
     (tmp_path / "run").mkdir()

@@ -25,9 +25,9 @@ class _Entry:
     result: Result | None = None
     healthy: bool | None = None
     since: float = 0.0
-
-    def contribution(self) -> Contribution | None:
-        return None if self.result is None else contribution(self.tracker, self.result)
+    worth: Contribution | None = None
+    status: TrackerStatus | None = None
+    """Both made when the result comes: they are asked for whenever a neighbour changes."""
 
 
 class TrackerBoard:
@@ -78,28 +78,27 @@ class TrackerBoard:
             self._on_change(name)
 
     def _settle(self, entry: _Entry) -> None:
-        worth = entry.contribution()
-        if worth is not None and worth.healthy != entry.healthy:
+        if entry.result is None:
+            return
+        entry.worth = worth = contribution(entry.tracker, entry.result)
+        if worth.healthy != entry.healthy:
             entry.healthy, entry.since = worth.healthy, time.time()
+        entry.status = TrackerStatus(
+            name=entry.tracker.name,
+            healthy=worth.healthy,
+            contribution=worth.value,
+            message=entry.result.message,
+            last_transition_time=format_time(entry.since),
+        )
 
     def contributions(self, name: str) -> dict[str, Contribution]:
         """The whole map for vrrp; a tracker without a result is absent."""
-        worth = {tracker: entry.contribution() for tracker, entry in self._entries.get(name, {}).items()}
-        return {tracker: one for tracker, one in worth.items() if one is not None}
+        entries = self._entries.get(name, {}).items()
+        return {tracker: entry.worth for tracker, entry in entries if entry.worth is not None}
 
     def statuses(self, name: str) -> tuple[TrackerStatus, ...]:
         """The trackers' last words, in the order of the spec."""
-        return tuple(
-            TrackerStatus(
-                name=tracker,
-                healthy=worth.healthy,
-                contribution=worth.value,
-                message=entry.result.message,
-                last_transition_time=format_time(entry.since),
-            )
-            for tracker, entry in self._entries.get(name, {}).items()
-            if entry.result is not None and (worth := entry.contribution()) is not None
-        )
+        return tuple(entry.status for entry in self._entries.get(name, {}).values() if entry.status is not None)
 
     def close(self) -> None:
         """Stops them all; their last words stay."""

@@ -58,10 +58,18 @@ class RunningFileTracker:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._had_content = False
+        self._name = Path(check.path).name
+        self._is_link = False
         self._look(settled=True)
 
     def _happened(self, happened: Happened) -> None:
         self._look(settled=bool(happened.mask & CLOSE_WRITE))
+
+    def _happened_beside(self, happened: Happened) -> None:
+        """Something in its directory: what concerns other files only costs a look at their name. A link may lead to any
+        of them (a ConfigMap's to `..data`)."""
+        if self._is_link or happened.gone or happened.unknown or not happened.names or self._name in happened.names:
+            self._happened(happened)
 
     def _look(self, settled: bool) -> None:
         self._renew_watches()
@@ -89,8 +97,11 @@ class RunningFileTracker:
                     self._drop(what)
                 elif known is None or known[0] != found.inode:
                     self._drop(what)
+                    happened = self._happened_beside if what == "directory" else self._happened
                     with contextlib.suppress(OSError):  # no watches left: looking does it
-                        self._watches[what] = (found.inode, self._inotify.watch(found.path, self._happened))
+                        self._watches[what] = (found.inode, self._inotify.watch(found.path, happened))
+                if found is not None and what == "directory":
+                    self._is_link = Path(found.path, self._name).is_symlink()
 
     def _drop(self, what: str) -> None:
         known = self._watches.pop(what, None)
