@@ -1,5 +1,7 @@
 """Two servers of the article on a LAN, and a client."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,3 +40,12 @@ def servers(lan: Segment, tmp_path: Path) -> Iterator[tuple[Machine, Machine]]:
 @pytest.fixture
 def client(lan: Segment) -> Host:
     return lan.host("192.168.122.50", "client")
+
+
+@pytest.fixture
+def scripts() -> Iterator[Path]:
+    """Where scripts may be: root's all the way up, which tmp_path is not for others to enter."""
+    directory = Path(tempfile.mkdtemp(prefix="scripts-", dir="/tmp"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)

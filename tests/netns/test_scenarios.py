@@ -1,24 +1,20 @@
-"""S1-S4 and S10 with the article's own settings: two nodes, VRRPv2, 1 s, PASS."""
+"""S1-S4, S9 and S10 as deploy/sample has them, with the article's own settings: two nodes, VRRPv2, 1 s, PASS."""
 
 import re
 import time
 from pathlib import Path
 
-from article import VIP, manifest
+from article import VIP
 from client import Prober
 from machine import Machine
 from segment import Host, Process, Segment, kill_group
+from tracked import add_interface, start_sample, write_ping
 from virtualip_api.status import parse_time
 
 Servers = tuple[Machine, Machine]
 
 
-def start(servers: Servers, tmp_path: Path, trackers: list[dict[str, object]]) -> None:
-    password = tmp_path / "password"
-    password.write_text("12345\n")
-    for server in servers:
-        server.manifest("web.yaml", manifest(password_file=str(password), trackers=trackers))
-        server.start_engine()
+TRACK_FILE = "/var/run/my_app"
 
 
 def httpd(server: Machine) -> Process:
@@ -40,7 +36,7 @@ def test_s1_the_vip_is_where_httpd_runs_and_returns_when_it_is_started_again(
 ) -> None:
     one, two = servers
     processes = {server.host.name: httpd(server) for server in servers}
-    start(servers, tmp_path, [{"name": "apache", "process": {"name": "httpd"}, "weight": 10}])
+    start_sample(servers, tmp_path, "s1")
     assert one.wait_state("web", "MASTER")["priority"] == 254
     two.wait("web", lambda entry: entry["priority"] == 250)
     assert one.host.has(VIP)
@@ -75,18 +71,13 @@ def test_s2_the_number_in_the_file_times_the_weight_is_added_and_seen_on_the_wir
     servers: Servers, lan: Segment, tmp_path: Path
 ) -> None:
     one, _ = servers
-    files = []
-    for server in servers:
-        tracked = server.directory / "vrrp_track_file"
-        tracked.write_text("5\n")
-        files.append(tracked)
-        password = tmp_path / "password"
-        password.write_text("12345\n")
-        trackers = [{"name": "app", "file": {"path": str(tracked)}, "weight": 1}]
-        server.manifest("web.yaml", manifest(password_file=str(password), trackers=trackers))
-        server.start_engine()
+    files = [server.directory / "vrrp_track_file" for server in servers]
+    for file in files:
+        file.write_text("5\n")
+    start_sample(servers, tmp_path, "s2", **{TRACK_FILE: "{}"})
 
     line = advertised(lan, 249)[0]
+    print(f"S2: {line.partition(' ')[2]}")
     assert re.search(r"VRRPv2, Advertisement, vrid 51, prio 249, authtype simple, intvl 1s, length 20", line)
     assert one.wait_state("web", "MASTER")["message"] == "244 + app 5"
 
@@ -97,9 +88,9 @@ def test_s2_the_number_in_the_file_times_the_weight_is_added_and_seen_on_the_wir
 
 def test_s3_with_weight_0_any_value_but_0_is_fault(servers: Servers, tmp_path: Path) -> None:
     one, two = servers
-    tracked = tmp_path / "file"
+    tracked = tmp_path / "vrrp_track_file"
     tracked.write_text("0")
-    start((one, two), tmp_path, [{"name": "app", "file": {"path": str(tracked)}, "weight": 0}])
+    start_sample((one, two), tmp_path, "s3", **{TRACK_FILE: str(tmp_path)})
     one.wait_state("web", "MASTER")
 
     tracked.write_text("1")
@@ -113,24 +104,63 @@ def test_s3_with_weight_0_any_value_but_0_is_fault(servers: Servers, tmp_path: P
     one.wait_state("web", "MASTER")
 
 
-def test_s4_below_minus_253_is_fault_and_minus_253_is_not(servers: Servers, tmp_path: Path) -> None:
+def test_s4_below_minus_253_is_fault_and_above_it_is_taken_away(servers: Servers, tmp_path: Path) -> None:
     one, two = servers
-    tracked = tmp_path / "file"
-    tracked.write_text("-253")
-    start((one, two), tmp_path, [{"name": "app", "file": {"path": str(tracked)}, "weight": 1}])
-    for server in servers:  # which of the two is MASTER the tie decides
-        assert server.wait("web", lambda entry: entry["priority"] == 1)["state"] != "FAULT"
+    tracked = tmp_path / "vrrp_track_file"
+    tracked.write_text("-1")
+    start_sample((one, two), tmp_path, "s4", **{TRACK_FILE: str(tmp_path)})
+    assert one.wait("web", lambda entry: entry["state"] == "MASTER")["message"] == "244 - app 127"
+    assert two.wait("web", lambda entry: entry["priority"] == 113)["state"] == "BACKUP"
 
-    tracked.write_text("-254")
+    tracked.write_text("-2")
     for server in servers:
         assert server.wait_state("web", "FAULT")["reason"] == "TrackerFailed"
+    tracked.write_text("-1")
+    one.wait_state("web", "MASTER")
+
+
+def test_s9_contributions_add_up_and_any_failure_of_weight_0_is_fault(
+    servers: Servers, lan: Segment, client: Host, tmp_path: Path, scripts: Path
+) -> None:
+    one, two = servers
+    processes = {server.host.name: httpd(server) for server in servers}
+    for server in servers:
+        (server.directory / "vrrp_track_file").write_text("2")
+        add_interface(server.host, "ens9")
+    ping = {"/etc/virtualip/scripts/ping.sh": write_ping(scripts), "192.168.122.1]": f"{client.address}]"}
+    start_sample(servers, tmp_path, "s9", "--script-directories", str(scripts), **{TRACK_FILE: "{}"}, **ping)
+
+    assert one.wait("web", lambda entry: entry["state"] == "MASTER" and entry["priority"] == 253, 20)["message"] == (
+        "244 + apache 3 + app 2 + uplink 4"
+    )
+    assert two.wait("web", lambda entry: entry["reason"] == "LowerPriority")["priority"] == 249
+    advertised(lan, 253)
+
+    kill_group(processes["server1"])
+    assert one.wait("web", lambda entry: entry["priority"] == 250)["state"] == "MASTER"
+    (one.directory / "vrrp_track_file").write_text("0")
+    assert two.wait_state("web", "MASTER")["priority"] == 249
+    assert one.wait_state("web", "BACKUP")["message"] == "244 + uplink 4"
+    one.host.run("ip link set ens9 down")
+    assert one.wait("web", lambda entry: entry["priority"] == 244)["state"] == "BACKUP"
+
+    (one.directory / "vrrp_track_file").write_text("9")  # 253 again, which is not believed while the ping fails
+    one.wait_state("web", "MASTER")
+    lan.cut(one.host, "from", "icmp type echo-request")
+    entry = one.wait_state("web", "FAULT", timeout=20)
+    assert (entry["reason"], entry["message"].partition(":")[0]) == ("TrackerFailed", "check")
+    two.wait_state("web", "MASTER")
+    lan.heal(one.host)
+    one.wait_state("web", "MASTER", timeout=20)
 
 
 def test_s10_the_backup_takes_over_when_the_masters_cable_is_pulled(
     servers: Servers, lan: Segment, client: Host, tmp_path: Path
 ) -> None:
     one, two = servers
-    start(servers, tmp_path, [])
+    for server in servers:
+        httpd(server)
+    start_sample(servers, tmp_path, "s1")
     one.wait_state("web", "MASTER")
     two.wait("web", lambda entry: entry["reason"] == "LowerPriority")
 
@@ -143,7 +173,7 @@ def test_s10_the_backup_takes_over_when_the_masters_cable_is_pulled(
         lan.plug(one.host)
         one.wait_state("web", "MASTER")
         two.wait_state("web", "BACKUP")
-    # master_down_interval of priority 240: 3 s + 16/256 s, less the age of the last advertisement
+    # master_down_interval of priority 250: 3 s + 6/256 s, less the age of the last advertisement
     gap = prober.result.longest_gap(since=began).ms
     print(f"S10: cable pulled, adverts 1 s: gap {gap:.0f} ms")
     assert 2000 < gap < 3200

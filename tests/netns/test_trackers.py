@@ -3,18 +3,16 @@
 import os
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from article import VIP, fast, manifest
 from machine import Machine
 from segment import Host, Segment
+from tracked import add_interface, start_sample, write_ping, write_script
 from virtualip_agent.control.history import read_history
 from virtualip_agent.run_directory import history_path
 
@@ -25,42 +23,11 @@ NET_RAW = 1 << 13
 SETUID_AND_SETGID = 1 << 6 | 1 << 7
 GATEWAY = "192.168.122.50"
 
-# What the article pings with; Debian's ping is not everywhere, Python is. A raw socket: it needs NET_RAW.
-PING = """\
-import socket, struct, sys
-packet = struct.pack("!BBHHH", 8, 0, 0, 0x7a7a, 1)
-words = sum(struct.unpack("!4H", packet))
-packet = packet[:2] + struct.pack("!H", ~(words + (words >> 16)) & 0xffff) + packet[4:]
-with socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as raw:
-    raw.settimeout(1.0)
-    raw.sendto(packet, (sys.argv[1], 0))
-    while True:
-        data, (sender, _) = raw.recvfrom(1500)
-        if sender == sys.argv[1] and data[20] == 0:
-            break
-"""
-
-
-@pytest.fixture
-def scripts() -> Iterator[Path]:
-    """Where scripts may be: root's all the way up, which tmp_path is not for others to enter."""
-    directory = Path(tempfile.mkdtemp(prefix="scripts-", dir="/tmp"))
-    directory.chmod(0o755)
-    yield directory
-    shutil.rmtree(directory)
-
 
 def permitted(pid: int) -> int:
     """A process's capabilities."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1], 16) for line in lines if line.startswith("CapPrm"))
-
-
-def write_script(directory: Path, name: str, content: str) -> str:
-    path = directory / name
-    path.write_text(content)
-    path.chmod(0o755)
-    return str(path)
 
 
 def start(servers: Sequence[Machine], tmp_path: Path, *trackers: dict[str, Any], scripts: Path | None = None) -> None:
@@ -72,19 +39,13 @@ def start(servers: Sequence[Machine], tmp_path: Path, *trackers: dict[str, Any],
         server.start_engine(None, *options)
 
 
-def add_interface(host: Host, name: str) -> None:
-    """One with carrier, connected to nothing else."""
-    far = f"{name}far"
-    host.run("ip -batch -", stdin=f"link add {name} type veth peer name {far}\nlink set {far} up\nlink set {name} up\n")
-
-
 def test_s5_the_interface_goes_down_and_the_vip_to_the_other_server(
     servers: Servers, lan: Segment, tmp_path: Path
 ) -> None:
     one, two = servers
     for server in servers:
         add_interface(server.host, "ens9")
-    start(servers, tmp_path, {"name": "uplink", "interface": {"name": "ens9"}, "weight": 5})
+    start_sample(servers, tmp_path, "s5")
     assert one.wait_state("web", "MASTER")["message"] == "244 + uplink 5"
     two.wait("web", lambda entry: entry["priority"] == 245 and entry["reason"] == "LowerPriority")
     with lan.capture(expression="proto 112") as capture:
@@ -136,9 +97,8 @@ def test_s6_a_ping_that_is_dropped_is_fault_after_three_and_answered_again_the_v
     servers: Servers, lan: Segment, client: Host, tmp_path: Path, scripts: Path
 ) -> None:
     one, two = servers
-    ping = write_script(scripts, "ping.py", f"#!/usr/bin/python3\n{PING}")
-    check = {"command": [ping, GATEWAY], "interval": "1s", "timeout": "5s", "rise": 3, "fall": 3}
-    start(servers, tmp_path, {"name": "check", "script": check | {"capabilities": ["NET_RAW"]}}, scripts=scripts)
+    here = {"/etc/virtualip/scripts/ping.sh": write_ping(scripts), "192.168.122.1]": f"{GATEWAY}]"}
+    start_sample(servers, tmp_path, "s6", "--script-directories", str(scripts), **here)
     entry = one.wait_state("web", "MASTER")
     assert entry["trackers"][0]["message"] == "exit code 0"
     two.wait("web", lambda entry: entry["reason"] == "LowerPriority")
@@ -174,17 +134,19 @@ def test_s6_one_failure_alone_changes_nothing(servers: Servers, tmp_path: Path, 
     assert "FAULT" not in [record["to"] for record in read_history(history_path(one.run_directory))]
 
 
-def test_s7_the_script_is_nobody_and_without_capabilities(servers: Servers, tmp_path: Path, scripts: Path) -> None:
+def test_s7_the_script_is_another_user_by_default_nobody_and_without_capabilities(
+    servers: Servers, tmp_path: Path, scripts: Path
+) -> None:
     one, _ = servers
     body = "#!/bin/sh\ngrep -hE '^(Uid|CapEff):' /proc/self/status | tr -s '\\t\\n' ' '\n"
-    start(
-        servers,
-        tmp_path,
-        {"name": "who", "script": {"command": [write_script(scripts, "who.sh", body)]}},
-        scripts=scripts,
-    )
+    here = {"/etc/virtualip/scripts/check.sh": write_script(scripts, "who.sh", body)}
+    start_sample(servers, tmp_path, "s7", "--script-directories", str(scripts), **here)
     message = one.wait_state("web", "MASTER")["trackers"][0]["message"]
     assert message == "exit code 0: Uid: 65534 65534 65534 65534 CapEff: 0000000000000000"
+    for written, uid in {"": 65534, ", user: daemon": 1}.items():
+        start_sample(servers, tmp_path, "s7", **here, **{", user: nobody": written})
+        message = f"exit code 0: Uid: {uid} {uid} {uid} {uid} CapEff: 0000000000000000"
+        one.wait("web", lambda entry, message=message: entry["trackers"][0]["message"] == message)  # type: ignore[misc]
 
 
 def test_s7_root_is_refused_with_the_reason(servers: Servers, tmp_path: Path, scripts: Path) -> None:

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Says who it is, and that all is well.
+exec id -un
