@@ -111,6 +111,34 @@ def test_a_change_is_visible_within_300_ms_and_a_burst_ends_with_the_last(scene:
     assert len(moments) <= 5 * (ended - begun) + BURST + 1
 
 
+def test_a_tracker_that_flaps_at_20_hz_cannot_flood_the_api_and_its_last_state_arrives(scene: Scene) -> None:
+    seconds, changes = 6.0, 0
+    scene.api.virtual_ip("web")
+    scene.control.set("web", priority=1)
+    eventually(scene.entry)
+    with scene.api.watching("web") as seen:
+        begun = time.monotonic()
+        while (elapsed := time.monotonic() - begun) < seconds or changes % 2 == 0:
+            changes += 1
+            healthy = changes % 2 == 0
+            # another text each time: at five writes a second of twenty changes the same one could come by each time
+            message = f"value {changes}"
+            tracker = {"name": "app", "healthy": healthy, "contribution": 5 * healthy, "message": message}
+            scene.control.set("web", priority=244 + 5 * healthy, message=message, trackers=[tracker])
+            time.sleep(0.05)
+        ended = time.monotonic()
+        eventually(lambda: scene.entry().get("message") == f"value {changes}")
+        time.sleep(1)
+        writes = [moment for moment, priority in seen() if priority > 1]
+    entry = scene.entry()
+    assert entry["trackers"] == [{"name": "app", "healthy": False, "contribution": 0, "message": f"value {changes}"}]
+    print(
+        f"{changes} changes in {elapsed:.1f} s: {len(writes)} writes, the last {writes[-1] - ended:.2f} s after the end"
+    )
+    assert 20 <= len(writes) <= 5 * (ended - begun) + BURST + 1
+    assert writes[-1] - ended < 0.3
+
+
 def test_an_outage_ends_with_what_is_true_then(scene: Scene) -> None:
     for name in ("db", "web"):
         scene.api.virtual_ip(name)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from article import SAMPLES
 from barecluster import Cluster, ClusterError
 from validation_corpus import BAD, GOOD, STRICTER, Case, by_name, spec
 
@@ -28,6 +29,15 @@ def test_good_ones_are_taken(own_api_server: Cluster, case: Case) -> None:
 @pytest.mark.parametrize("case", [*BAD, *STRICTER], ids=by_name)
 def test_bad_ones_are_refused_with_the_field(own_api_server: Cluster, case: Case) -> None:
     assert case.field in refusal(own_api_server, case.resource())
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.yaml")))
+def test_every_sample_is_taken(own_api_server: Cluster, name: str) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ingress"}}
+    own_api_server.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
+    said = own_api_server.kubectl("apply", "-f", SAMPLES / name)
+    assert "virtualip.virtualip.dev/" in said
+    own_api_server.kubectl("delete", "-f", SAMPLES / name)
 
 
 @pytest.mark.parametrize(("field", "old", "new"), [("vrid", 51, 52), ("version", 3, 2)])
