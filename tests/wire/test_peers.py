@@ -1,0 +1,154 @@
+"""Beside keepalived and FRR on one segment: each side as MASTER, moves both ways, and nobody complains of the other."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import peers
+from article import manifest
+from machine import Machine
+from peers import VIP, Frr, Keepalived, Peer, Setup
+from segment import Segment, unavailable
+
+pytestmark = [
+    pytest.mark.netns,
+    pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-"),
+    pytest.mark.skipif(bool(peers.missing()), reason=f"not installed: {peers.missing()}"),
+]
+
+OURS, THEIRS = "192.168.122.101", "192.168.122.102"
+PASSWORD = "12345"
+
+Meeting = tuple[Segment, Machine, Peer]
+Meet = Callable[..., Meeting]
+
+WAYS = [
+    pytest.param(Keepalived, {"version": 2, "password": PASSWORD}, id="keepalived-v2-PASS"),
+    pytest.param(Keepalived, {"version": 2}, id="keepalived-v2"),
+    pytest.param(Keepalived, {"version": 3, "interval": 100}, id="keepalived-v3"),
+    pytest.param(Frr, {"version": 2}, id="frr-v2"),
+    pytest.param(Frr, {"version": 3, "interval": 100}, id="frr-v3"),
+]
+
+
+@pytest.fixture
+def meet(tmp_path: Path) -> Iterator[Meet]:
+    """Makes our node and the peer on a LAN; neither is started."""
+    made: list[Any] = []
+
+    def make(kind: type[Peer], way: dict[str, Any], ours: int, theirs: int, *, swapped: bool = False) -> Meeting:
+        lan = Segment()
+        made.append(lan)
+        own, other = (THEIRS, OURS) if swapped else (OURS, THEIRS)
+        machine = Machine(lan.host(own, "ours"), tmp_path)
+        made.append(machine)
+        peer = kind(lan.host(other, "theirs"), tmp_path, Setup(priority=theirs, **way))
+        made.append(peer)
+        password = tmp_path / "password"
+        password.write_text(f"{PASSWORD}\n")
+        interval = way.get("interval", 1000)
+        machine.manifest(
+            "web.yaml",
+            manifest(
+                version=way["version"],
+                advertInterval=f"{interval}ms",
+                nodePriorities=None,
+                priority=ours,
+                password_file=str(password) if way.get("password") else None,
+            ),
+        )
+        return lan, machine, peer
+
+    yield make
+    for one in reversed(made):
+        one.close()
+
+
+def agree(ours: Machine, peer: Peer) -> None:
+    """Neither has found fault with the other."""
+    assert peer.complaints() == []
+    assert ours.detail("web")["mismatches"] == {}
+    assert not re.search(r" vrrp (WARNING|ERROR)", ours.log()), ours.log()
+
+
+@pytest.mark.parametrize(("kind", "way"), WAYS)
+def test_the_peer_follows_us(meet: Meet, kind: type[Peer], way: dict[str, Any]) -> None:
+    _, ours, peer = meet(kind, way, ours=200, theirs=100)
+    peer.start()
+    peer.wait(master=True)
+    ours.start_engine()
+    assert ours.wait_state("web", "MASTER")["reason"] == "HigherPriority"
+    peer.wait(master=False)
+
+    agree(ours, peer)
+    ours.stop_engine()  # priority 0: RFC 9568, section 6.4.3
+    peer.wait(master=True, timeout=2.0)
+    assert not ours.host.has(VIP)
+
+    ours.start_engine()
+    ours.wait_state("web", "MASTER")
+    peer.wait(master=False)
+    agree(ours, peer)
+
+    ours.power_off()
+    peer.wait(master=True)
+    assert peer.complaints() == []
+
+
+@pytest.mark.parametrize(("kind", "way"), WAYS)
+def test_we_follow_the_peer(meet: Meet, kind: type[Peer], way: dict[str, Any]) -> None:
+    _, ours, peer = meet(kind, way, ours=100, theirs=200)
+    ours.start_engine()
+    ours.wait_state("web", "MASTER")
+    peer.start()
+    peer.wait(master=True)
+    ours.wait_state("web", "BACKUP")
+    ours.host.wait_for_address(VIP, present=False)
+    agree(ours, peer)
+
+    peer.stop()
+    assert ours.wait_state("web", "MASTER")["reason"] == "MasterResigned"
+
+    peer.start()
+    peer.wait(master=True)
+    ours.wait_state("web", "BACKUP")
+    agree(ours, peer)
+
+    peer.kill()
+    assert ours.wait_state("web", "MASTER")["reason"] == "MasterDown"
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["they-are-higher", "we-are-higher"])
+@pytest.mark.parametrize(("kind", "way"), WAYS)
+def test_two_masters_of_equal_priority_are_settled_by_the_higher_address(
+    meet: Meet, kind: type[Peer], way: dict[str, Any], swapped: bool
+) -> None:
+    """RFC 9568, section 6.4.3; after a partition, as equal priorities otherwise never move."""
+    lan, ours, peer = meet(kind, way, ours=150, theirs=150, swapped=swapped)
+    lan.cut(ours.host, match="ip protocol 112")
+    peer.start()
+    ours.start_engine()
+    ours.wait_state("web", "MASTER")
+    peer.wait(master=True)
+    lan.heal()
+    peer.wait(master=not swapped)
+    ours.wait_state("web", "MASTER" if swapped else "BACKUP")
+    agree(ours, peer)
+
+
+def test_a_peer_that_does_not_like_what_we_say_is_heard_to_complain(meet: Meet) -> None:
+    """So that the silence above means something."""
+    _, ours, peer = meet(Keepalived, {"version": 2, "password": PASSWORD}, ours=200, theirs=100)
+    peer.start()
+    peer.wait(master=True)
+    (ours.directory.parent / "password").write_text("other\n")
+    ours.start_engine()
+    ours.wait_state("web", "MASTER")
+    deadline = time.monotonic() + 10
+    while not peer.complaints():
+        assert time.monotonic() < deadline, peer.log()
+        time.sleep(0.05)
