@@ -48,6 +48,10 @@ class RouterConfig(msgspec.Struct, frozen=True):
     advert_interval: int
     preempt: bool = True
     fast_preempt: bool = True
+    preempt_delay: int = 0
+    startup_delay: int = 0
+    """Counted from the machine's boot."""
+    down_timer_adverts: int = 3
     rank: int = 0
     draining: bool = False
     lifetime: int = 30

@@ -17,6 +17,8 @@ MOST_ADDRESSES = 64
 MOST_MEMBERS = 16
 LONGEST_PASSWORD = 8
 """RFC 2338, section 5.3.6: PASS is 8 bytes, zero-padded."""
+LONGEST_DELAY = 1000 * SECOND
+"""keepalived's preempt_delay."""
 
 _V3_STEP = 10 * MILLISECOND
 _V3_LONGEST_INTERVAL = 4095 * _V3_STEP
@@ -59,6 +61,9 @@ class VirtualIPSpec:
     advert_interval: int = SECOND
     preempt: bool = True
     fast_preempt: bool = True
+    preempt_delay: int = 0
+    startup_delay: int = 0
+    down_timer_adverts: int = 3
     authentication: Authentication | None = None
     trackers: tuple[Tracker, ...] = ()
 
@@ -121,6 +126,9 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         advert_interval=_parse_advert_interval(fields, version),
         preempt=fields.boolean("preempt", True),
         fast_preempt=fields.boolean("fastPreempt", True),
+        preempt_delay=fields.duration("preemptDelay", 0, LONGEST_DELAY, 0),
+        startup_delay=fields.duration("startupDelay", 0, LONGEST_DELAY, 0),
+        down_timer_adverts=fields.integer("downTimerAdverts", 1, 100, 3),
         authentication=_parse_authentication(fields, version),
         trackers=parse_trackers(fields),
     )

@@ -59,7 +59,16 @@ def test_the_default_version_is_as_immutable_as_a_given_one(own_api_server: Clus
 def test_defaults_are_filled_in_so_that_they_can_be_seen(own_api_server: Cluster) -> None:
     resource = json.dumps(Case("", spec(), "", "defaults").resource())
     created = json.loads(own_api_server.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=resource))
-    assert created["spec"] == spec(version=3, priority=100, advertInterval="1s", preempt=True, fastPreempt=True)
+    assert created["spec"] == spec(
+        version=3,
+        priority=100,
+        advertInterval="1s",
+        preempt=True,
+        fastPreempt=True,
+        preemptDelay="0s",
+        startupDelay="0s",
+        downTimerAdverts=3,
+    )
 
 
 def test_the_short_name_is_vip(own_api_server: Cluster) -> None:

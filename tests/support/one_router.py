@@ -1,5 +1,6 @@
 """One virtual router with an injected clock: what it is told, and everything it wanted done, with the moment."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from virtualip_agent.vrrp import effects as fx
@@ -68,6 +69,10 @@ class OneRouter:
     def contribute(self, **contributions: Contribution) -> list[fx.Effect]:
         """The whole map of trackers."""
         return self.tell(ev.ContributionsChanged(contributions))
+
+    def edit(self, **changes: Any) -> list[fx.Effect]:
+        """An edit of the spec."""
+        return self.tell(ev.SettingsChanged(replace(self.core.settings, **changes)))
 
     def until(self, seconds: float) -> None:
         """Lets the clock run, timers included."""

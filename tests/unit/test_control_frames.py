@@ -76,9 +76,9 @@ def test_a_gratuitous_arp_is_a_broadcast_request_for_itself_with_both_of_our_add
 
 def test_the_slowest_take_over_is_that_of_priority_1() -> None:
     # RFC 3768: 3 x 1 s + 255/256 s; RFC 9568: 3 x 100 ms + 255/256 x 100 ms
-    assert slowest_master_down_interval(2, SECOND) == 3 * SECOND + 255 * SECOND // 256
-    assert slowest_master_down_interval(2, 10 * SECOND) == 30 * SECOND + 255 * SECOND // 256
-    assert slowest_master_down_interval(3, 100 * MILLISECOND) == 300 * MILLISECOND + 255 * 100 * MILLISECOND // 256
+    assert slowest_master_down_interval(2, SECOND, 3) == 3 * SECOND + 255 * SECOND // 256
+    assert slowest_master_down_interval(2, 10 * SECOND, 3) == 30 * SECOND + 255 * SECOND // 256
+    assert slowest_master_down_interval(3, 100 * MILLISECOND, 3) == 300 * MILLISECOND + 255 * 100 * MILLISECOND // 256
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,12 @@ def test_a_dead_nodes_addresses_outlast_the_slowest_take_over_and_a_missed_refre
     version: int, interval: str, seconds: int
 ) -> None:
     assert lifetime(instance(version=version, advertInterval=interval)) == seconds
+
+
+def test_adverts_that_may_be_missed_outlast_it_too() -> None:
+    # 10 x 1 s + 255/256 s, and a refresh
+    assert lifetime(instance(version=3, advertInterval="1s", downTimerAdverts=10)) == 12
+    assert compile_router(instance(downTimerAdverts=10)).down_timer_adverts == 10
 
 
 def test_where_the_plan_knows_nobody_else_the_addresses_outlast_a_stall() -> None:

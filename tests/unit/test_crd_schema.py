@@ -54,6 +54,9 @@ FULL: dict[str, Any] = {
     "advertInterval": "2s",
     "preempt": False,
     "fastPreempt": False,
+    "preemptDelay": "30s",
+    "startupDelay": "45s",
+    "downTimerAdverts": 5,
     "authentication": {"type": "PASS", "secretKeyRef": {"name": "web", "key": "password"}},
     "trackers": [
         {

@@ -13,13 +13,13 @@ LIFETIME_ALONE = 30
 """Where the plan knows nobody who could take over: a stall should not cost the address."""
 
 
-def slowest_master_down_interval(version: int, advert_interval: int) -> int:
+def slowest_master_down_interval(version: int, advert_interval: int, down_timer_adverts: int) -> int:
     """Nanoseconds after which the slowest possible BACKUP (priority 1) has taken over.
 
     RFC 3768 section 6.1 (skew in 256ths of a second, whatever the interval), RFC 9568 section 6.1 (in 256ths of it).
     """
     unit = SECOND if version == 2 else advert_interval
-    return 3 * advert_interval + 255 * unit // 256
+    return down_timer_adverts * advert_interval + 255 * unit // 256
 
 
 def lifetime(instance: Instance) -> int:
@@ -30,7 +30,7 @@ def lifetime(instance: Instance) -> int:
     if instance.alone:
         return LIFETIME_ALONE
     spec = instance.spec
-    longest = slowest_master_down_interval(spec.version, spec.advert_interval) + REFRESH_PERIOD
+    longest = slowest_master_down_interval(spec.version, spec.advert_interval, spec.down_timer_adverts) + REFRESH_PERIOD
     return max(SHORTEST_LIFETIME, -(-longest // SECOND))
 
 
@@ -47,6 +47,9 @@ def compile_router(instance: Instance) -> RouterConfig:
         advert_interval=spec.advert_interval,
         preempt=spec.preempt,
         fast_preempt=spec.fast_preempt,
+        preempt_delay=spec.preempt_delay,
+        startup_delay=spec.startup_delay,
+        down_timer_adverts=spec.down_timer_adverts,
         rank=instance.rank,
         draining=instance.draining,
         lifetime=lifetime(instance),

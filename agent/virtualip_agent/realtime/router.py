@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
+from typing import Final
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.interfaces import Interfaces
@@ -16,6 +17,8 @@ from virtualip_agent.vrrp.timing import SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 _LARGEST_CACHE = 8
+BOOT: Final = time.monotonic_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+"""The machine's boot on the clock of the timers (CLOCK_MONOTONIC: it stands still while the machine is suspended)."""
 
 
 @dataclass(slots=True)
@@ -140,6 +143,9 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         advert_interval=config.advert_interval,
         preempt=config.preempt,
         fast_preempt=config.fast_preempt,
+        preempt_delay=config.preempt_delay,
+        hold_until=BOOT + config.startup_delay if config.startup_delay else 0,
+        down_timer_adverts=config.down_timer_adverts,
         rank=config.rank,
         draining=config.draining,
         lifetime=config.lifetime * SECOND,

@@ -64,7 +64,7 @@ class MasterSchedule:
 
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""
-        return now - self._advertised_at > 3 * settings.advert_interval
+        return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval
 
     def may_reply(self, now: int) -> bool:
         """Whether a losing advertisement is answered; it counts as answered."""

@@ -7,6 +7,7 @@ the priority of now, so an edit or a tracker can change at any time without leav
 from typing import Final, NamedTuple
 
 from virtualip_agent.vrrp.packet import Advertisement
+from virtualip_agent.vrrp.preemption import Preemption, preempts
 from virtualip_agent.vrrp.priority import OWNER
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, master_down_interval, skew_time
@@ -40,7 +41,7 @@ class MasterWatch:
         self._master_priority = 0
         self._learned_interval = settings.advert_interval
         self._resigned_at: int | None = None
-        self._lower_since: int | None = None
+        self._preemption = Preemption()
         self._lost_at: int | None = None
         """The last sign of a MASTER that fell silent, where a lower router stood up for it before we did."""
 
@@ -59,18 +60,21 @@ class MasterWatch:
     def deafen(self) -> None:
         """The link was away: nothing heard before it came back counts."""
         self._listening_since = self._seen_at = None
-        self._resigned_at = self._lower_since = None
+        self._resigned_at = None
+        self._preemption.forget()
 
     def wait(self, now: int) -> None:
         """BACKUP is entered: a whole master_down_interval from now."""
         self._heard_at = now
-        self._resigned_at = self._lower_since = self._lost_at = None
+        self._resigned_at = self._lost_at = None
+        self._preemption.ready(now)
 
     def take_over(self, source: bytes, settings: Settings) -> None:
         """We are the MASTER."""
         self.master = source
         self.adopted = False
-        self._seen_at = self._resigned_at = self._lower_since = None
+        self._seen_at = self._resigned_at = None
+        self._preemption.forget()
         self._learned_interval = settings.advert_interval
 
     def let_go(self) -> None:
@@ -78,24 +82,14 @@ class MasterWatch:
         if self._seen_at is None:
             self.master = b""
 
-    def note(self, advertisement: Advertisement, source: bytes, now: int) -> bool:
+    def note(self, advertisement: Advertisement, source: bytes, settings: Settings, now: int) -> bool:
         """Remembers who is MASTER. Where two are heard (a partition, a stranger) only the one that will win counts:
         neither our timer nor what we tell is to flip with each advertisement. False: this was the other one."""
-        if (
-            self._seen_at is not None
-            and self._resigned_at is None
-            and source != self.master
-            and now - self._seen_at <= 3 * self._learned_interval
-            and (advertisement.priority, source) < (self._master_priority, self.master)
-        ):
-            return False
-        if (
-            self._seen_at is not None
-            and self._resigned_at is None
-            and source != self.master
-            and now - self._seen_at > 3 * self._learned_interval
-        ):
-            self._lost_at = self._seen_at
+        if self._seen_at is not None and self._resigned_at is None and source != self.master:
+            if self._silent(settings, now):
+                self._lost_at = self._seen_at
+            elif (advertisement.priority, source) < (self._master_priority, self.master):
+                return False
         self._seen_at = now
         self._resigned_at = None
         self._master_priority = advertisement.priority
@@ -124,38 +118,46 @@ class MasterWatch:
             if self._resigned_at is None and self.master in (b"", source):
                 self._resigned_at = now
             return ""
-        foremost = self.note(advertisement, source, now)
-        if priority < own_priority and _preempts(own_priority, settings):
-            # RFC 9568, section 6.4.2: discard; the timer is never extended. Fast preemption shortens it.
-            if foremost and self._lower_since is None and self._may_preempt_fast(own_priority, settings, now):
-                self._lower_since = now
-            return ""
-        self._lower_since = self._lost_at = None
+        foremost = self.note(advertisement, source, settings, now)
+        delay = ""
+        if priority < own_priority and preempts(own_priority, settings):
+            if foremost:
+                self._preemption.better(now, fast=self._may_preempt_fast(own_priority, settings, now))
+            delay = self._preemption.delayed_by(own_priority, settings, now)
+            if not delay:
+                # RFC 9568, section 6.4.2: discard; the timer is never extended. Fast preemption shortens it.
+                return ""
+        else:
+            self._preemption.forget()
+            self._lost_at = None
         self._heard_at = now
         if foremost:
             self.learn(advertisement)
         if priority < own_priority:
-            return "MayNotPreempt"
+            return delay or "MayNotPreempt"
         return "LowerPriority" if priority > own_priority else "EqualPriority"
 
     def compare(self, own_priority: int, settings: Settings, now: int) -> None:
         """Priority or settings changed: is the MASTER that was heard last still one to wait for?"""
         if self._seen_at is None or self._resigned_at is not None:
             return
-        if self._master_priority < own_priority and _preempts(own_priority, settings):
-            if not self._may_preempt_fast(own_priority, settings, now):
-                self._lower_since = None
-            elif self._lower_since is None:
-                self._lower_since = now
+        if self._master_priority < own_priority and preempts(own_priority, settings):
+            self._preemption.better(now, fast=self._may_preempt_fast(own_priority, settings, now))
         else:
-            self._lower_since = None
+            self._preemption.forget()
             self._heard_at = max(self._heard_at, self._seen_at)
 
     def _may_preempt_fast(self, own_priority: int, settings: Settings, now: int) -> bool:
-        long_enough = master_down_interval(settings.version, own_priority, settings.advert_interval)
+        long_enough = master_down_interval(
+            settings.version, own_priority, settings.advert_interval, settings.down_timer_adverts
+        )
         return (
             settings.fast_preempt and self._listening_since is not None and now - self._listening_since >= long_enough
         )
+
+    def _silent(self, settings: Settings, now: int) -> bool:
+        """Whether the MASTER has missed as many advertisements as it may."""
+        return self._seen_at is None or now - self._seen_at > settings.down_timer_adverts * self._learned_interval
 
     # ---- what follows from them
 
@@ -167,14 +169,19 @@ class MasterWatch:
         if self.adopted:
             # one interval tells whether somebody took over while we were away
             return self._heard_at + settings.advert_interval + skew // 4
-        deadline = self._heard_at + 3 * interval + skew
+        waiting_since = self._heard_at
+        if self._seen_at is None and own_priority != OWNER:
+            # nobody was ever heard: after a boot that may be the switch port's doing
+            waiting_since = max(waiting_since, settings.hold_until)
+        deadline = waiting_since + settings.down_timer_adverts * interval + skew
         if self._resigned_at is not None:
             deadline = min(deadline, self._resigned_at + skew)
-        if self._lower_since is not None:
-            deadline = min(deadline, self._lower_since + skew)
+        preempting_since = self._preemption.fast_from(own_priority, settings)
+        if preempting_since is not None:
+            deadline = min(deadline, preempting_since + skew)
         return deadline
 
-    def expired(self, now: int) -> TakeOver:
+    def expired(self, own_priority: int, settings: Settings, now: int) -> TakeOver:
         """The deadline has passed: what this take-over is."""
         if self.adopted:
             return TakeOver("Adopted")
@@ -182,15 +189,11 @@ class MasterWatch:
             return TakeOver("MasterResigned", now - self._resigned_at, contested=False)
         if self._seen_at is None:
             return TakeOver("NoMaster")
-        if self._lost_at is not None and self._lower_since is not None:
+        preempting_since = self._preemption.fast_from(own_priority, settings)
+        if self._lost_at is not None and preempting_since is not None:
             return TakeOver("MasterDown", now - self._lost_at)
-        if self._lower_since is not None or now - self._seen_at < 3 * self._learned_interval:
-            # a living MASTER of lower priority, which lets go when it hears us
-            since = self._seen_at if self._lower_since is None else self._lower_since
-            return TakeOver("HigherPriority", now - since, contested=False)
-        return TakeOver("MasterDown", now - self._seen_at)
-
-
-def _preempts(own_priority: int, settings: Settings) -> bool:
-    """RFC 9568, section 6.1: the address owner preempts whatever Preempt_Mode says."""
-    return settings.preempt or own_priority == OWNER
+        if self._silent(settings, now):
+            return TakeOver("MasterDown", now - self._seen_at)
+        # a living MASTER of lower priority, which lets go when it hears us
+        since = self._seen_at if preempting_since is None else preempting_since
+        return TakeOver("HigherPriority", now - since, contested=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.timing import DOWN_TIMER_ADVERTS, SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,13 @@ class Settings:
     advert_interval: int = SECOND
     preempt: bool = True
     fast_preempt: bool = True
+    preempt_delay: int = 0
+    """How long a living MASTER of lower priority is left alone."""
+    hold_until: int = 0
+    """The moment (of the clock that `handle` is given) until which nobody is taken over from but a MASTER that was
+    heard and died: the machine has just booted, and its switch port may not forward yet."""
+    down_timer_adverts: int = DOWN_TIMER_ADVERTS
+    """How many advertisements may be missed before the MASTER is taken for dead."""
     rank: int = 0
     """Among members of equal base priority: delays by a few milliseconds so that they do not all act at once."""
     draining: bool = False

@@ -4,6 +4,8 @@ from typing import Final
 
 SECOND: Final = 1_000_000_000
 MILLISECOND: Final = 1_000_000
+DOWN_TIMER_ADVERTS: Final = 3
+"""RFC 9568, section 6.1: Active_Down_Interval is 3 intervals and the skew_time."""
 
 
 def skew_time(version: int, priority: int, advert_interval: int) -> int:
@@ -16,6 +18,9 @@ def skew_time(version: int, priority: int, advert_interval: int) -> int:
     return (256 - priority) * unit // 256
 
 
-def master_down_interval(version: int, priority: int, advert_interval: int) -> int:
-    """How long the MASTER may be silent before it is taken for dead: 3 intervals and the skew_time."""
-    return 3 * advert_interval + skew_time(version, priority, advert_interval)
+def master_down_interval(
+    version: int, priority: int, advert_interval: int, down_timer_adverts: int = DOWN_TIMER_ADVERTS
+) -> int:
+    """How long the MASTER may be silent before it is taken for dead: 3 intervals (or what keepalived's
+    down_timer_adverts says instead) and the skew_time."""
+    return down_timer_adverts * advert_interval + skew_time(version, priority, advert_interval)

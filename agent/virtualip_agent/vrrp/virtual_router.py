@@ -234,7 +234,7 @@ class VirtualRouter:
     def _yield_to(self, event: ev.Heard, reason: str, now: int, effects: Effects) -> None:
         effects.append(fx.RemoveAddresses())
         self._become_backup(reason, now)
-        self._watch.note(event.advertisement, event.source, now)
+        self._watch.note(event.advertisement, event.source, self.settings, now)
         self._watch.learn(event.advertisement)
 
     def _reply(self, now: int, effects: Effects) -> None:
@@ -286,7 +286,7 @@ class VirtualRouter:
             effects += (fx.RemoveAddresses(), fx.SendAdvertisement(0))
         self._become_backup("HandedOver", now)
         if heard is not None:
-            self._watch.note(heard.advertisement, heard.source, now)
+            self._watch.note(heard.advertisement, heard.source, self.settings, now)
             self._watch.learn(heard.advertisement)
         if self._stop is not None:
             self._release(effects)
@@ -369,14 +369,14 @@ class VirtualRouter:
         if self._watch.adopted:
             self._watch.adopted = False
             effects.append(fx.RemoveAddresses())
-        if self._watch.note(event.advertisement, event.source, now):
+        if self._watch.note(event.advertisement, event.source, self.settings, now):
             self._watch.learn(event.advertisement)
 
     def _timer_expired(self, now: int, effects: Effects) -> None:
         if self.deadline is None or now < self.deadline:
             return
         if self._phase is _Phase.BACKUP:
-            self._become_master(self._watch.expired(now), now, effects)
+            self._become_master(self._watch.expired(self.priority, self.settings, now), now, effects)
         elif self._phase is _Phase.MASTER:
             self._master_expired(now, effects)
         elif self._phase is _Phase.FAULT and self._fitness.retry_at is not None:
