@@ -35,7 +35,7 @@ class Hands:
         for node, script in reversed(self._undo):
             self.run(node, f"{script} || true")
         for pod in self._pods:
-            self._house.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--now", "--wait=false")
+            self._house.kubectl("-n", NAMESPACE, "delete", "pod", pod, "--now")
 
     def run(self, node: str, script: str) -> str:
         """What a script of sh prints there; AssertionError where it fails."""

@@ -107,11 +107,12 @@ def status_text(picture: Picture) -> str:
 
 
 def _agent_words(agent: Mapping[str, Any]) -> str:
-    if not agent.get("ready"):
-        return "vrrp has not answered"
-    words = "active" if agent.get("active") else "standing by"
     starts = f"process starts by {agent['processStarts']}" if agent.get("processStarts") else ""
-    return ", ".join(filter(None, (words, agent.get("scheduling"), starts)))
+    if not agent.get("ready"):
+        words = ["vrrp has not answered"]
+    else:
+        words = ["active" if agent.get("active") else "standing by", agent.get("scheduling", "")]
+    return ", ".join(filter(None, (*words, starts)))
 
 
 def _remarks(picture: Picture) -> Iterator[str]:
