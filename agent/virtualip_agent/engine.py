@@ -23,8 +23,8 @@ BACK_OFF: Final = (0.0, 0.2, 1.0, 5.0)
 """Seconds before the first, second, ... restart in a row."""
 LASTING: Final = 10.0
 """Seconds after which a child counts as running well."""
-CONTROL_FAREWELL: Final = 6.0
-"""Seconds that control has to publish the last state, before it is killed."""
+CONTROL_FAREWELL: Final = 12.0
+"""Seconds that control has to publish the last state and to let notify commands end, before it is killed."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})

@@ -32,6 +32,11 @@ def history_path(run: Path) -> Path:
     return run / "history.jsonl"
 
 
+def notified_path(run: Path) -> Path:
+    """What notify commands were told last; control's own."""
+    return run / "notified.json"
+
+
 def pods_path(run: Path) -> Path:
     """What the reporter knows of this node's pods, for podReady trackers (virtualip_agent.pods_file)."""
     return run / "pods.json"

@@ -42,6 +42,8 @@ class NodeEntry:
     interface: str = ""
     takeover: str = ""
     """MASTER only: from the last sign of the MASTER before to answering here, a duration."""
+    notify_failure: str = ""
+    """What went wrong with the last notify command; empty where it succeeded."""
     trackers: tuple[TrackerStatus, ...] = ()
 
 
@@ -53,6 +55,7 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
         "message": entry.message,
         "interface": entry.interface,
         "takeover": entry.takeover,
+        "notifyFailure": entry.notify_failure,
     }
     trackers = [
         {"name": tracker.name, "healthy": tracker.healthy, "contribution": tracker.contribution}
@@ -82,6 +85,7 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
         message=value.get("message", ""),
         interface=value.get("interface", ""),
         takeover=value.get("takeover", ""),
+        notify_failure=value.get("notifyFailure", ""),
         trackers=tuple(
             TrackerStatus(
                 name=tracker["name"],

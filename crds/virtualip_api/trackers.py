@@ -1,9 +1,10 @@
 """Trackers as a user declares them. Each kind is one dataclass and one line in `_KINDS`."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from virtualip_api.command import NOBODY, bound, check_path, parse_command, parse_user
 from virtualip_api.duration import MILLISECOND, MINUTE, SECOND
 from virtualip_api.fields import Fields
 from virtualip_api.names import is_interface_name
@@ -13,7 +14,6 @@ LOWEST_WEIGHT, HIGHEST_WEIGHT = -254, 254
 MOST_TRACKERS = 32
 SHORTEST_INTERVAL = 100 * MILLISECOND
 MOST_IN_A_ROW = 100
-LONGEST_ARGUMENT = 1024
 
 # As the CRD has them: no part of a request can hold a space or a line break.
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
@@ -21,7 +21,6 @@ _URL = re.compile(rf"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([-A-Za-z0-9.]*[A-Z
 _HOST_HEADER = re.compile(r"[-A-Za-z0-9.:\[\]]+")
 _SERVER_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?")
 _HOST = re.compile(r"[A-Za-z0-9:][-A-Za-z0-9.:%]*")
-_USER = re.compile(r"[a-z_][-a-z0-9_]*|[0-9]{1,9}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _STATUS = re.compile(r"[1-5][0-9]{2}(-[1-5][0-9]{2})?")
@@ -108,7 +107,7 @@ class ScriptTracker:
     """Then its process group is sent SIGTERM, and a second later whatever is left SIGKILL; it counts as a failure."""
     rise: int = 1
     fall: int = 1
-    user: str = "nobody"
+    user: str = NOBODY
     capabilities: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     """The whole environment, but for PATH, VIRTUALIP_NAME and VIRTUALIP_TRACKER."""
@@ -163,13 +162,8 @@ def _parse_process(fields: Fields) -> ProcessTracker:
 
 def _parse_file(fields: Fields) -> FileTracker:
     path = fields.text("path", longest=4096)
-    _check_path(fields, "path", path)
+    check_path(fields, "path", path)
     return FileTracker(path=path, on_missing=fields.choice("onMissing", ("Zero", "Fail"), "Zero"))
-
-
-def _check_path(fields: Fields, name: str, path: str) -> None:
-    if path and (not path.startswith("/") or ".." in path.split("/")):
-        fields.error(name, f"{path!r} is not an absolute path without '..'")
 
 
 def _parse_interface(fields: Fields) -> InterfaceTracker:
@@ -192,7 +186,7 @@ def _parse_http(fields: Fields) -> HttpTracker:
         host=_matching(fields, "host", _HOST_HEADER, "a Host header", required=False),
         server_name=_matching(fields, "serverName", _SERVER_NAME, "a server's name", required=False),
     )
-    _check_path(fields, "caFile", http.ca_file)
+    check_path(fields, "caFile", http.ca_file)
     return http
 
 
@@ -211,10 +205,7 @@ def _parse_statuses(fields: Fields) -> tuple[tuple[int, int], ...]:
 
 
 def _parse_script(fields: Fields) -> ScriptTracker:
-    command = fields.texts("command", 32, required=True)
-    _bound(fields, "command", command, LONGEST_ARGUMENT)
-    if command:
-        _check_path(fields, "command[0]", command[0] or "''")
+    command = parse_command(fields)
     capabilities = fields.texts("capabilities", 1)
     for index, capability in enumerate(capabilities):
         if capability != "NET_RAW":
@@ -222,7 +213,7 @@ def _parse_script(fields: Fields) -> ScriptTracker:
     env = fields.string_map("env")
     if len(env) > 32:
         fields.error("env", f"has {len(env)} variables; 32 are allowed")
-    _bound(fields, "env", env.values(), LONGEST_ARGUMENT)
+    bound(fields, "env", env.values())
     for name in env:
         if not _VARIABLE.fullmatch(name) or name in ("VIRTUALIP_NAME", "VIRTUALIP_TRACKER"):
             fields.error("env", f"{name!r} is not a variable's name, or one that is given")
@@ -232,7 +223,7 @@ def _parse_script(fields: Fields) -> ScriptTracker:
         timeout=fields.duration("timeout", SHORTEST_INTERVAL, 60 * MINUTE, SECOND),
         rise=fields.integer("rise", 1, MOST_IN_A_ROW, 1),
         fall=fields.integer("fall", 1, MOST_IN_A_ROW, 1),
-        user=_matching(fields, "user", _USER, "a user's name or number", 32, required=False) or "nobody",
+        user=parse_user(fields),
         capabilities=capabilities,
         env=tuple(sorted(env.items())),
         init_fail=fields.boolean("initFail", False),
@@ -249,14 +240,6 @@ def _parse_pod_ready(fields: Fields) -> PodReadyTracker:
         quorum=fields.integer("quorum", 1, 1024, 1),
         hold_for=fields.duration("holdFor", 30 * SECOND, 168 * 60 * MINUTE, 24 * 60 * MINUTE),
     )
-
-
-def _bound(fields: Fields, name: str, texts: Iterable[str], longest: int) -> None:
-    for text in texts:
-        if len(text) > longest:
-            fields.error(name, f"has one of {len(text)} characters; {longest} are allowed")
-        if "\0" in text:
-            fields.error(name, "has one with a NUL character")
 
 
 def _parse_tcp(fields: Fields) -> TcpTracker:

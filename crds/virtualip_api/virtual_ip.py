@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, ip_interface
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.fields import Fields, read
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND, is_interface_name
+from virtualip_api.notify import Notify, parse_notify
 from virtualip_api.selector import LabelSelector, parse_selector
 from virtualip_api.trackers import Tracker, parse_trackers
 
@@ -66,6 +67,7 @@ class VirtualIPSpec:
     down_timer_adverts: int = 3
     authentication: Authentication | None = None
     trackers: tuple[Tracker, ...] = ()
+    notify: tuple[Notify, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         down_timer_adverts=fields.integer("downTimerAdverts", 1, 100, 3),
         authentication=_parse_authentication(fields, version),
         trackers=parse_trackers(fields),
+        notify=parse_notify(fields),
     )
 
 

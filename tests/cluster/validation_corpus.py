@@ -65,6 +65,11 @@ def pod_ready(**fields: Any) -> Spec:
     return tracker(podReady={"namespace": "ingress", "selector": {"matchLabels": {"app": "nginx"}}, **fields})
 
 
+def notify(*command: str, **fields: Any) -> Spec:
+    """A minimal spec with a notify."""
+    return spec(notify=[{"command": list(command) or ["/etc/virtualip/scripts/notify.sh"], **fields}])
+
+
 def priorities(*entries: dict[str, Any]) -> Spec:
     """A minimal spec with nodePriorities."""
     return spec(nodePriorities=list(entries))
@@ -141,6 +146,11 @@ GOOD = [
             capabilities=["NET_RAW"],
             env={"A": "", "_b": "c=d"},
         ),
+    ),
+    Case("notify", notify()),
+    Case(
+        "notify-of-the-article",
+        notify(when=["MASTER", "BACKUP", "FAULT", "STOP"], user="keepalived_script", timeout="60s", instance="VI_1"),
     ),
     Case("script-by-number", script(user="1000", capabilities=[], env={})),
     Case("pods", pod_ready()),
@@ -293,6 +303,14 @@ BAD = [
         pod_ready(selector={"matchExpressions": [{"key": "app", "operator": "In"}]}),
         "spec.trackers[0].podReady.selector.matchExpressions[0].values",
     ),
+    Case("notify-nobody", spec(notify=[{}]), "spec.notify[0].command"),
+    Case("notify-by-a-relative-path", notify("notify.sh"), "spec.notify[0].command"),
+    Case("notify-that-climbs", notify("/etc/virtualip/scripts/../x"), "spec.notify[0].command"),
+    Case("notify-when-it-rains", notify(when=["RAIN"]), "spec.notify[0].when[0]"),
+    Case("notify-of-no-user", notify(user="a b"), "spec.notify[0].user"),
+    Case("notify-for-61s", notify(timeout="61s"), "spec.notify[0].timeout"),
+    Case("notify-as-two-words", notify(instance="VI 1"), "spec.notify[0].instance"),
+    Case("17-notifies", spec(notify=[{"command": ["/x"]}] * 17), "spec.notify"),
     Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
 ]
 

@@ -130,6 +130,15 @@ FULL: dict[str, Any] = {
             },
         },
     ],
+    "notify": [
+        {
+            "command": ["/etc/virtualip/scripts/notify.sh", "web"],
+            "when": ["MASTER", "STOP"],
+            "user": "daemon",
+            "timeout": "5s",
+            "instance": "VI_1",
+        }
+    ],
 }
 """A good spec in which every property is given."""
 
@@ -285,6 +294,7 @@ WITHOUT_DEFAULT = {
     ("trackers", "http", "caFile"),  # the system's
     ("trackers", "http", "host"),  # the URL's
     ("trackers", "http", "serverName"),  # the URL's
+    ("notify", "instance"),  # the VirtualIP's name
 }
 
 

@@ -10,6 +10,7 @@ from virtualip_agent.control.declarations import Declarations
 from virtualip_agent.control.history import History
 from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.link import Link
+from virtualip_agent.control.notifier import Audience, Notifier
 from virtualip_agent.control.publisher import Publisher
 from virtualip_agent.control.spawner_client import Spawner
 from virtualip_agent.control.spawner_policy import Policy
@@ -18,8 +19,11 @@ from virtualip_agent.control.trackers.board import TrackerBoard
 from virtualip_agent.control.trackers.link_watch import LinkWatch
 from virtualip_agent.control.trackers.pod_table import PodTable
 from virtualip_agent.control.trackers.process_table import ProcessTable
+from virtualip_agent.control.trackers.rise_fall import Outcome
 from virtualip_agent.control.trackers.start import Facilities
 from virtualip_agent.run_directory import history_path, state_socket_path
+from virtualip_api.duration import SECOND
+from virtualip_api.notify import Notify
 
 if TYPE_CHECKING:
     from virtualip_agent.control.instance import Instance
@@ -43,6 +47,7 @@ class Duty:
 
     def __init__(self, options: Options, link: Link, spawner: Spawner) -> None:
         self._link = link
+        self._spawner = spawner
         self._inotify = Inotify()
         self._processes = ProcessTable(on_mode=self._process_starts_changed)
         self._links = LinkWatch()
@@ -54,6 +59,7 @@ class Duty:
         self._declarations = Declarations(
             options.node, options.desired, options.manifests, options.run, self._inotify, self._declared
         )
+        self._notifier = Notifier(options.run, self._notify, self._notify_failed)
         self._publisher = Publisher(
             options.node,
             link,
@@ -61,6 +67,7 @@ class Duty:
             self._board,
             self._server,
             process_starts=lambda: self._processes.starts_by,
+            notify_failure=self._notifier.failure,
         )
         self._configs: dict[str, tuple[Instance, ipc.RouterConfig]] = {}
 
@@ -70,12 +77,15 @@ class Duty:
             self._history.transition(state)
         self._declarations.start()
         self._declared()
+        for state in self._link.states.values():
+            self._notifier.state(state)
         await self._server.start()
 
     def _declared(self) -> None:
         """Something else is to run, or something else is wrong."""
         instances = self._declarations.selection.instances
         self._board.run({name: instance.spec.trackers for name, instance in instances.items()})
+        self._notifier.declare({name: Audience(instance.spec.notify) for name, instance in instances.items()})
         self._configs = {name: self._compiled(instance) for name, instance in instances.items()}
         configs = {name: config for name, (_, config) in self._configs.items()}
         contributions = {name: self._board.contributions(name) for name in configs}
@@ -100,9 +110,11 @@ class Duty:
                 self._publisher.vrrp_here()
             case ipc.RouterState():
                 self._history.transition(message)
+                self._notifier.state(message)
                 self._publisher.one(message.name)
             case ipc.RouterGone():
                 self._history.gone(message.name)
+                self._notifier.gone(message.name)
                 self._publisher.one(message.name)
             case _:
                 pass  # Statistics: nobody here asks for them
@@ -120,6 +132,24 @@ class Duty:
         """Whether vrrp, as far as is known, is MASTER of anything."""
         return self._link.connected and any(state.state == "MASTER" for state in self._link.states.values())
 
+    @property
+    def waits_for_stop(self) -> bool:
+        """Whether a notify command is to be told STOP as soon as vrrp has let go."""
+        return self._link.connected and self._notifier.waits_for_stop
+
+    async def finish_notifying(self, seconds: float) -> None:
+        """Lets the notify commands be told what happened, no longer than that."""
+        await self._notifier.finish(seconds)
+
+    async def _notify(self, notify: Notify, command: tuple[str, ...], name: str) -> Outcome:
+        run = await self._spawner.start(command, notify.user, (), {"VIRTUALIP_NAME": name}, notify.timeout / SECOND)
+        outcome = await run.result
+        await run.ended.wait()  # never two at once, not even what is left of the one before
+        return outcome
+
+    def _notify_failed(self, name: str) -> None:
+        self._publisher.one(name)
+
     def stop_watching(self) -> None:
         """No file or tracker changes anything any more; vrrp's last states are still published."""
         self._declarations.close()
@@ -128,6 +158,7 @@ class Duty:
     async def close(self) -> None:
         """Ends everything."""
         self.stop_watching()
+        self._notifier.close()
         self._publisher.close()
         self._processes.close()
         self._links.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable
 from typing import Final
 
 from virtualip_agent import ipc
@@ -19,6 +20,10 @@ LONGEST_FAREWELL: Final = 5.0
 """Seconds that the state socket outlives a SIGTERM, while vrrp hands over and has its last word."""
 _PATIENCE: Final = 1.0
 """Seconds that vrrp's Hello is waited for."""
+_VRRP_STOPS_TOO: Final = 1.0
+"""Seconds within which a vrrp that was asked to stop with us lets its routers go; another one runs on."""
+LONGEST_NOTIFYING: Final = 5.0
+"""Seconds that notify commands then have left."""
 
 
 def run(options: Options) -> int:
@@ -118,8 +123,13 @@ class _Control:
     async def _farewell(self, duty: Duty) -> None:
         """vrrp was asked to stop as we were: it hands over and goes. Who reads our state is told until then."""
         duty.stop_watching()
+        await self._wait_while(lambda: duty.holds_something, LONGEST_FAREWELL)
+        await self._wait_while(lambda: duty.waits_for_stop, _VRRP_STOPS_TOO)
+        await duty.finish_notifying(LONGEST_NOTIFYING)
+
+    async def _wait_while(self, condition: Callable[[], bool], seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_FAREWELL):
-                while duty.holds_something:
+            async with asyncio.timeout(seconds):
+                while condition():
                     self._changed.clear()
                     await self._changed.wait()

@@ -26,6 +26,7 @@ class Publisher:
         board: TrackerBoard,
         server: StateServer,
         process_starts: Callable[[], str] = lambda: "",
+        notify_failure: Callable[[str], str] = lambda _: "",
     ) -> None:
         self._node = node
         self._link = link
@@ -33,6 +34,7 @@ class Publisher:
         self._board = board
         self._server = server
         self._process_starts = process_starts
+        self._notify_failure = notify_failure
         self._lifetimes: dict[str, int] = {}
         self._soon: set[str] = set()
         self._names: frozenset[str] = frozenset()
@@ -125,6 +127,7 @@ class Publisher:
             stale=self._away_since is not None,
             expired=expired,
             since=self._since[name][1],
+            notify_failure=self._notify_failure(name),
         )
 
     def _expired(self, name: str) -> bool:

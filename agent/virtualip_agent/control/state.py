@@ -9,6 +9,8 @@ from virtualip_agent.ipc import RouterState
 from virtualip_api.duration import format_duration
 from virtualip_api.status import NodeEntry, State, TrackerStatus, entry_to_json, format_time
 
+LONGEST_MESSAGE = 1024
+"""Characters, as the CRD has it."""
 AFTER_EXPIRY = 1.5
 """Seconds: the kernel may be so late to drop an address whose lifetime has passed."""
 
@@ -32,6 +34,8 @@ class Situation:
     """It has been away so long that the kernel has dropped the addresses."""
     since: float = 0.0
     """Seconds since the epoch: since when that which is not vrrp's word has been so."""
+    notify_failure: str = ""
+    """What went wrong with the last notify command."""
 
 
 def node_entry(situation: Situation) -> NodeEntry:
@@ -49,6 +53,7 @@ def node_entry(situation: Situation) -> NodeEntry:
             message=_message(router, situation.trackers),
             interface=router.interface,
             takeover=format_duration(router.takeover) if router.takeover >= 0 else "",
+            notify_failure=situation.notify_failure[:LONGEST_MESSAGE],
             trackers=tuple(situation.trackers),
         )
     state, reason, message = _without_vrrp(situation)
@@ -60,6 +65,7 @@ def node_entry(situation: Situation) -> NodeEntry:
         last_transition_time=format_time(situation.since),
         reason=reason,
         message=message,
+        notify_failure=situation.notify_failure[:LONGEST_MESSAGE],
         trackers=tuple(situation.trackers),
     )
 

@@ -123,6 +123,8 @@ def _remarks(picture: Picture) -> Iterator[str]:
             yield f"{name}: {detail['conflict']}"
         for member, mismatch in sorted(detail.get("mismatches", {}).items()):
             yield f"{name}: {member} does not agree: {mismatch}"
+        if vip["entry"].get("notifyFailure"):
+            yield f"{name}: notify {vip['entry']['notifyFailure']}"
 
 
 def history_text(records: Iterable[Mapping[str, Any]]) -> str:
