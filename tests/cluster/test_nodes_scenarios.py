@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from article import SAMPLES, sample_documents
 from hands import Hands
 from house import NAMESPACE, House
+from virtualip_agent.reporter.outbox import BURST
 from virtualip_api.status import parse_time
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
@@ -119,6 +121,29 @@ def test_s2_the_number_in_the_file_is_added_and_seen_on_the_wire(house: House, h
         hands.file(first, path, "6\n")
         wait_master(house, first, 250)
         assert not line or "prio 250" in advertisement(house, first, 250)
+
+
+def test_a_file_that_flaps_at_20_hz_does_not_flood_the_api_and_its_last_number_arrives(
+    house: House, hands: Hands
+) -> None:
+    path = "/etc/virtualip/my_app/vrrp_track_file"
+    first = house.nodes[0]
+    hands.file(first, path, "5\n")
+    flap = f"i=0; while test $i -lt 120; do i=$((i + 1)); echo $((i % 7)) > {path}; sleep 0.05; done; echo 9 > {path}"
+    with applied(house, "s2", {"/var/run/my_app/vrrp_track_file": path}):
+        wait_master(house, first, 249)
+        with house.watching("web", ".metadata.resourceVersion", f".status.nodes[?(@.node=='{first}')].message") as seen:
+            began = time.monotonic()
+            hands.run(first, flap)
+            took = time.monotonic() - began
+            house.wait("web", lambda status: status.get("priority") == 253, timeout=2)
+            time.sleep(1)
+            lines = seen()
+    entries = [before_ != after for before_, after in pairwise(line.split(maxsplit=1)[1] for line in lines)]
+    print(f"120 changes in {took:.1f} s: {len(lines) - 1} writes of the object, {sum(entries)} of them the agent's")
+    assert sum(entries) <= 5 * (took + 1) + BURST
+    assert len(lines) <= 2 * (5 * (took + 1) + BURST)
+    assert lines[-1].endswith("244 + app 9")
 
 
 def test_s5_the_interface_goes_down_and_the_vip_to_the_other_node(house: House, hands: Hands) -> None:

@@ -4,6 +4,7 @@ import ipaddress
 import json
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +50,27 @@ class House:
     def get(self, *words: str) -> Any:
         """`kubectl get ... -o json`."""
         return json.loads(self.kubectl("get", *words, "-o", "json"))
+
+    @contextmanager
+    def watching(self, name: str, *paths: str) -> Iterator[Callable[[], list[str]]]:
+        """What these JSONPaths of a VirtualIP were, a line for each change, by a watch that is open meanwhile."""
+        program = str(self.own.binaries / "kubectl") if self.own else "kubectl"
+        columns = ",".join(f"C{number}:{path}" for number, path in enumerate(paths))
+        words = ["get", "virtualip", name, "--watch", "--no-headers", "-o", f"custom-columns={columns}"]
+        watch = subprocess.Popen(
+            [program, f"--kubeconfig={self.kubeconfig}", *words], stdout=subprocess.PIPE, text=True
+        )
+        assert watch.stdout is not None
+        lines = [watch.stdout.readline().strip()]
+        reader = threading.Thread(target=lambda pipe: lines.extend(map(str.strip, pipe)), args=(watch.stdout,))
+        reader.start()
+        try:
+            yield lambda: list(lines)
+        finally:
+            watch.kill()
+            reader.join()
+            watch.wait()
+            watch.stdout.close()
 
     def install(self) -> None:
         """As a user does: kubectl apply -k, and waits until it runs."""
