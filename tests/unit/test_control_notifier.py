@@ -152,9 +152,9 @@ async def test_stop_is_told_where_it_is_still_declared_and_deleted_where_not(tmp
     one = notifier(tmp_path, commands)
     one.state(state("MASTER", 1.0))
     await settle(one)
-    assert one.waits_for_stop
+    waited = [one.waits_for_stop]
     one.state(state("BACKUP", 2.0, reason="Stopped"))
-    assert not one.waits_for_stop
+    assert [*waited, one.waits_for_stop] == [True, False]
     await settle(one)
 
     one.state(state("MASTER", 3.0))
