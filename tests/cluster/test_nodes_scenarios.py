@@ -182,6 +182,34 @@ def test_s6_a_ping_that_fails_is_fault_after_three_and_answered_again_the_vip_re
         wait_master(house, first, 244)
 
 
+def test_s8_every_transition_is_told_with_the_four_arguments(house: House, hands: Hands) -> None:
+    first = house.nodes[0]
+    for node in house.nodes:
+        for name in ("ping.sh", "notify.sh"):
+            hands.file(node, f"{SCRIPTS}/{name}", (SAMPLES / "scripts" / name).read_text(), "755")
+        hands.address(node, f"{TARGET}/32")
+    log = ("-n", NAMESPACE, "exec", house.agent(first), "-c", "control", "--")  # its /tmp is where commands write
+    house.kubectl(*log, "rm", "-f", "/tmp/vrrp.log")
+
+    def told(*states: str) -> list[str]:
+        wanted = [f"INSTANCE VI_1 has transitioned to the {state} state with a priority of 244" for state in states]
+        deadline = time.monotonic() + 30
+        while (lines := house.kubectl(*log, "sh", "-c", "cat /tmp/vrrp.log || true").splitlines()) != wanted:
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.2)
+        return lines
+
+    with applied(house, "s8", {"192.168.122.1]": f"{TARGET}]"}):
+        wait_master(house, first, 244)
+        told("BACKUP", "MASTER")
+        hands.run(first, f"ip addr del {TARGET}/32 dev lo")
+        wait_entry(house, first, state="FAULT")
+        told("BACKUP", "MASTER", "FAULT")
+        hands.address(first, f"{TARGET}/32")
+        wait_master(house, first, 244)
+        print("\n".join(told("BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER")))
+
+
 def nginx(image: str, node: str) -> dict[str, Any]:
     """A pod of the ingress that is Ready as long as a file is there."""
     container = {
