@@ -60,6 +60,8 @@ class RouterConfig(msgspec.Struct, frozen=True):
     """VRRPv2 PASS, 8 bytes; empty: none."""
     members: tuple[str, ...] = ()
     """Source addresses of the planned members."""
+    group: str = ""
+    """Routers of the same group are MASTER together or not at all."""
     trackers: tuple[str, ...] = ()
     """Names whose contributions must be known before the router may take part."""
     advertisement: bytes = b""

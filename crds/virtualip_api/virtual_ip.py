@@ -66,6 +66,7 @@ class VirtualIPSpec:
     startup_delay: int = 0
     down_timer_adverts: int = 3
     authentication: Authentication | None = None
+    sync_group: str | None = None
     trackers: tuple[Tracker, ...] = ()
     notify: tuple[Notify, ...] = ()
 
@@ -132,6 +133,7 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         startup_delay=fields.duration("startupDelay", 0, LONGEST_DELAY, 0),
         down_timer_adverts=fields.integer("downTimerAdverts", 1, 100, 3),
         authentication=_parse_authentication(fields, version),
+        sync_group=_parse_sync_group(fields),
         trackers=parse_trackers(fields),
         notify=parse_notify(fields),
     )
@@ -173,6 +175,13 @@ def _parse_interface(fields: Fields) -> str | None:
     name = fields.text("interface", None)
     if name and not is_interface_name(name):
         fields.error("interface", f"{name!r} is not an interface's name")
+    return name or None
+
+
+def _parse_sync_group(fields: Fields) -> str | None:
+    name = fields.text("syncGroup", None, longest=63)
+    if name and not _NAME.fullmatch(name):
+        fields.error("syncGroup", f"{name!r} is not a lower-case DNS label (a-z, 0-9, '-', at most 63 characters)")
     return name or None
 
 

@@ -110,6 +110,7 @@ GOOD = [
     Case("v2-in-minutes", spec(version=2, advertInterval="1m30s")),
     Case("delays", spec(preemptDelay="1000s", startupDelay="16m40s", downTimerAdverts=100)),
     Case("no-delays", spec(preemptDelay="0s", startupDelay="0s", downTimerAdverts=1)),
+    Case("sync-group", spec(syncGroup="edge-1")),
     Case("v2-in-milliseconds", spec(version=2, advertInterval="2000ms")),
     Case("owner", priorities({"nodeName": "server1", "priority": 255})),
     Case("priority-by-selector", priorities({"nodeSelector": {"matchLabels": {"a": "b"}}, "priority": 1})),
@@ -226,6 +227,9 @@ BAD = [
     Case("start-after-17m", spec(startupDelay="17m"), "spec.startupDelay"),
     Case("down-after-0-adverts", spec(downTimerAdverts=0), "spec.downTimerAdverts"),
     Case("down-after-101-adverts", spec(downTimerAdverts=101), "spec.downTimerAdverts"),
+    Case("sync-group-in-capitals", spec(syncGroup="Edge"), "spec.syncGroup"),
+    Case("sync-group-of-a-family", spec(syncGroup="vip:web"), "spec.syncGroup"),
+    Case("sync-group-without-a-name", spec(syncGroup=""), "spec.syncGroup"),
     Case("v3-with-a-password", spec(authentication=AUTHENTICATION), "spec.authentication"),
     Case(
         "password-without-a-type",

@@ -58,6 +58,7 @@ FULL: dict[str, Any] = {
     "startupDelay": "45s",
     "downTimerAdverts": 5,
     "authentication": {"type": "PASS", "secretKeyRef": {"name": "web", "key": "password"}},
+    "syncGroup": "edge",
     "trackers": [
         {
             "name": "apache",
@@ -288,6 +289,7 @@ def test_a_default_in_the_schema_is_that_of_the_dataclass(path: PathOf, schema: 
 
 WITHOUT_DEFAULT = {
     ("interface",),
+    ("syncGroup",),
     ("nodePriorities", "nodeName"),
     ("trackers", "weight"),  # 1 for files, else 0
     ("trackers", "process", "argumentsMatch"),  # needs arguments where it is given

@@ -21,6 +21,7 @@ from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import TTL, Drop, parse
 from virtualip_agent.vrrp.priority import Contribution
+from virtualip_agent.vrrp.sync_group import Outcome, SyncGroups
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
@@ -43,6 +44,7 @@ class Engine:
         self._publish = publish
         self._keeper = AddressKeeper(routes)
         self._routers: dict[str, RunningRouter] = {}
+        self._groups = SyncGroups()
         self._by_port: dict[tuple[int, int], RunningRouter] = {}
         self._pending: list[tuple[RunningRouter, fx.Effect]] = []
         self._refreshed_at = 0
@@ -146,6 +148,7 @@ class Engine:
         core = VirtualRouter(settings_of(config))
         router = RunningRouter(config, core, parse_addresses(config), contributions)
         self._routers[config.name] = router
+        self._groups.add(config.name, core)
         if contributions:
             self._handle(router, ev.ContributionsChanged(contributions), now)
         self._attach(router, now)
@@ -234,6 +237,7 @@ class Engine:
     def _forget(self, router: RunningRouter, now: int) -> None:
         self._detach(router)
         del self._routers[router.name]
+        self._want(self._groups.remove(router.name, now))
         self.deadlines.forget(router.name)
         self._close_ports()
         for waiting in [other for other in self._routers.values() if other.sender is None]:
@@ -244,11 +248,14 @@ class Engine:
             self._publish(ipc.RouterGone(router.name))
 
     def _handle(self, router: RunningRouter, event: ev.Event, now: int) -> None:
-        effects = router.core.handle(event, now)
-        for effect in effects:
-            self._pending.append((router, effect))
-        if router.core.deadline is not None:
-            self.deadlines.arm(router.name, router.core.deadline)
+        self._want(self._groups.handle(router.name, event, now))
+
+    def _want(self, outcome: Outcome) -> None:
+        for name, effects in outcome:
+            router = self._routers[name]
+            self._pending += [(router, effect) for effect in effects]
+            if router.core.deadline is not None:
+                self.deadlines.arm(name, router.core.deadline)
 
     # ---- effects
 

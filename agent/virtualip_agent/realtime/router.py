@@ -151,5 +151,6 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         lifetime=config.lifetime * SECOND,
         authentication=config.authentication,
         members=frozenset(IPv4Address(member).packed for member in config.members),
+        group=config.group,
         trackers=frozenset(config.trackers),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from virtualip_agent.vrrp.group_view import GroupView
 from virtualip_agent.vrrp.packet import Advertisement
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Settings
@@ -83,6 +84,23 @@ class Stop:
     appears the addresses are left to their lifetime, so that a restart finds them."""
 
 
+@dataclass(frozen=True, slots=True)
+class GroupChanged:
+    """The others are not what they were. None: there are none."""
+
+    group: GroupView | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTakesOver:
+    """Everyone of the group is to be MASTER now."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupYields:
+    """Another of the group is MASTER no more: hand over."""
+
+
 Event = (
     Heard
     | TimerExpired
@@ -93,5 +111,8 @@ Event = (
     | AddressesRefused
     | AddressesFree
     | AddressesRemoved
+    | GroupChanged
+    | GroupTakesOver
+    | GroupYields
     | Stop
 )

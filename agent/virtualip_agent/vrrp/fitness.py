@@ -1,12 +1,15 @@
 """Whether a virtual router may take part, and with what priority: link, trackers, the kernel's word."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.priority import Contribution, effective_priority
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import SECOND
+
+if TYPE_CHECKING:
+    from virtualip_agent.vrrp.group_view import GroupView
 
 _RETRY: Final = 5 * SECOND
 
@@ -21,6 +24,8 @@ class Fitness:
         self.refused: ev.AddressesRefused | None = None
         self.retry_at: int | None = None
         """When a refused address is tried again."""
+        self.group: GroupView | None = None
+        """Of a router that is in a sync group with others."""
         self.effective = effective_priority(settings.base_priority, {}, settings.draining)
         self._contributions: dict[str, Contribution] = {}
 
@@ -46,15 +51,19 @@ class Fitness:
         """The whole map of trackers as it is now."""
         self._contributions = dict(contributions)
 
+    def contributions(self, settings: Settings) -> Mapping[str, Contribution]:
+        """Those that are known and asked for."""
+        return {name: value for name, value in self._contributions.items() if name in settings.trackers}
+
     def recompute(self, settings: Settings) -> bool:
         """Effective priority from everything that is known; whether it is another one."""
         before = self.effective.priority
-        known = {name: value for name, value in self._contributions.items() if name in settings.trackers}
-        self.effective = effective_priority(settings.base_priority, known, settings.draining)
+        own = effective_priority(settings.base_priority, self.contributions(settings), settings.draining)
+        self.effective = own if self.group is None else self.group.effective._replace(failed=own.failed)
         return self.effective.priority != before
 
-    def fault(self) -> tuple[str, str] | None:
-        """Reason and message, or None where nothing is wrong."""
+    def own_fault(self) -> tuple[str, str] | None:
+        """Reason and message, or None where nothing is wrong here."""
         if self.link_down is not None:
             return self.link_down.reason, self.link_down.message
         if self.effective.failed:
@@ -62,6 +71,10 @@ class Fitness:
         if self.refused is not None:
             return self.refused.reason, self.refused.message
         return None
+
+    def fault(self) -> tuple[str, str] | None:
+        """The same, or another's of our group."""
+        return self.own_fault() or (self.group.fault if self.group is not None else None)
 
     def ready(self, settings: Settings) -> bool:
         """Whether there is a link and every tracker has reported."""

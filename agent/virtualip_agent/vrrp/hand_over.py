@@ -5,6 +5,7 @@ A gap that no client sees: who deletes first leaves nobody to answer for the new
 
 from typing import Final
 
+from virtualip_agent.vrrp.group_view import GroupView
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
@@ -17,9 +18,12 @@ _MARGIN: Final = 100 * MILLISECOND
 class HandOver:
     """One hand-over, from its first priority 0."""
 
-    def __init__(self, settings: Settings, now: int) -> None:
-        self.leave_by = now + (SECOND if settings.version == 2 else settings.advert_interval) + _MARGIN
+    def __init__(self, settings: Settings, now: int, group: GroupView | None = None, *, follows: bool = False) -> None:
+        patience = SECOND if settings.version == 2 else settings.advert_interval
+        self.leave_by = now + (patience if group is None else max(patience, group.patience)) + _MARGIN
         """A new MASTER needs at most its skew_time, which is less than the interval (v2: a second)."""
+        self.follows = follows
+        """Another of the sync group yielded; nothing is wrong here."""
         self._say_at = now
         self._left = _REPEATS
 

@@ -12,6 +12,9 @@ _REPLY_SPACING: Final = 20 * MILLISECOND
 """A MASTER answers losing advertisements at most so often: a neighbour's flood must not become ours."""
 
 
+_NEVER: Final = 1 << 62
+
+
 class MasterSchedule:
     """One MASTER's timers, from its take-over until it lets go."""
 
@@ -21,6 +24,7 @@ class MasterSchedule:
         self._advertised_at = 0
         self._replied_at = -_REPLY_SPACING
         self._garp_at: deque[int] = deque()
+        self._tied_since = self._tied_at = -_NEVER
 
     @property
     def deadline(self) -> int:
@@ -72,6 +76,15 @@ class MasterSchedule:
             return False
         self._replied_at = now
         return True
+
+    def tie_lasts(self, settings: Settings, now: int) -> bool:
+        """An equal priority is heard from a greater address, in a sync group whose first router decides such a tie:
+        whether it has lasted so long that the first router cannot hear that node."""
+        long = settings.down_timer_adverts * settings.advert_interval
+        if now - self._tied_at > long:
+            self._tied_since = now
+        self._tied_at = now
+        return now - self._tied_since > long
 
     def resign(self) -> None:
         """Nothing more is announced or put back."""

@@ -32,5 +32,7 @@ class Settings:
     """v2 PASS, 8 bytes; empty: none."""
     members: frozenset[bytes] = frozenset()
     """Source addresses of the planned members."""
+    group: str = ""
+    """Routers of the same group on a node are MASTER together or not at all (sync_group.py); empty: by itself."""
     trackers: frozenset[str] = frozenset()
     """Whose contributions must be known before the router takes part."""

@@ -1,0 +1,122 @@
+"""What a virtual router remembers, and what can be asked of it. What happens to it is in virtual_router.py."""
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from virtualip_agent.vrrp.fitness import Fitness
+from virtualip_agent.vrrp.group_view import Standing
+from virtualip_agent.vrrp.master_schedule import MasterSchedule
+from virtualip_agent.vrrp.master_watch import MasterWatch
+from virtualip_agent.vrrp.reception import Reception
+from virtualip_agent.vrrp.report import Report
+from virtualip_agent.vrrp.settings import Settings
+from virtualip_api.status import State
+
+if TYPE_CHECKING:
+    from virtualip_agent.vrrp import events as ev
+    from virtualip_agent.vrrp.hand_over import HandOver
+
+
+class Phase(Enum):
+    """RFC 9568, section 6.4, and two of ours."""
+
+    INITIALIZE = auto()
+    """Waiting for the link or the first tracker results; reported as BACKUP."""
+    BACKUP = auto()
+    MASTER = auto()
+    FAULT = auto()
+    STOPPED = auto()
+
+
+_STANDING: Final = {
+    Phase.INITIALIZE: Standing.WAITING,
+    Phase.BACKUP: Standing.BACKUP,
+    Phase.MASTER: Standing.MASTER,
+    Phase.FAULT: Standing.FAULT,
+    Phase.STOPPED: Standing.LEAVING,
+}
+
+
+class RouterMemory:
+    """Each phase's memory is a small object of its own: master_watch.py, master_schedule.py, hand_over.py; what decides
+    whether to take part at all is in fitness.py."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.deadline: int | None = None
+        self._phase = Phase.INITIALIZE
+        self.fitness = Fitness(settings)
+        self._watch = MasterWatch(settings)
+        self._reception = Reception()
+        self._schedule = MasterSchedule()
+        self._hand_over: HandOver | None = None
+        self._stop: ev.Stop | None = None
+        self._report = Report()
+
+    @property
+    def state(self) -> State:
+        """As reported: a router that is not ready yet is a BACKUP with a reason."""
+        if self._phase is Phase.MASTER:
+            return State.MASTER
+        return State.FAULT if self._phase is Phase.FAULT else State.BACKUP
+
+    @property
+    def priority(self) -> int:
+        """The effective priority."""
+        return self.fitness.effective.priority
+
+    @property
+    def master(self) -> bytes:
+        """Source address of the MASTER that is heard, or our own."""
+        return self._watch.master
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Counters of what was heard and did not count, and `mismatch`."""
+        return self._reception.drops
+
+    @property
+    def mismatches(self) -> dict[bytes, str]:
+        """Member's source address -> what differs in its advertisements."""
+        return self._reception.mismatches
+
+    @property
+    def is_master(self) -> bool:
+        """MASTER, also while handing over: the addresses are held and refreshed."""
+        return self._phase is Phase.MASTER
+
+    @property
+    def stopped(self) -> bool:
+        """Released."""
+        return self._phase is Phase.STOPPED
+
+    @property
+    def standing(self) -> Standing:
+        """What it is to the others of its sync group."""
+        if self._stop is not None:
+            return Standing.LEAVING
+        if self._hand_over is not None:
+            follows = self._hand_over.follows and self.fitness.fault() is None
+            return Standing.FOLLOWING if follows else Standing.RESIGNING
+        return _STANDING[self._phase]
+
+    def willing(self, now: int) -> bool:
+        """Whether it would be MASTER now if its sync group were."""
+        if self._phase is Phase.BACKUP:
+            return self._watch.deadline(self.priority, self.settings) <= now
+        return self.standing is Standing.FOLLOWING
+
+    def _arm(self, now: int) -> None:
+        match self._phase:
+            case Phase.BACKUP:
+                self.deadline = self._watch.deadline(self.priority, self.settings)
+                if self.fitness.group is not None and self.deadline <= now:
+                    self.deadline = None  # it would take over, and waits for the others of its group
+            case Phase.MASTER if self._hand_over is not None:
+                self.deadline = self._hand_over.deadline
+            case Phase.MASTER:
+                self.deadline = self._schedule.deadline
+            case Phase.FAULT:
+                self.deadline = self.fitness.retry_at
+            case _:
+                self.deadline = None
