@@ -53,6 +53,12 @@ _script_directories_option = _option(
     default=DEFAULT_SCRIPT_DIRECTORIES,
     help="Where scripts may be, several separated by colons.",
 )
+_scripts_root_option = _option(
+    "--scripts-root",
+    type=click.Path(exists=True, file_okay=False),
+    default="/",
+    help="Where the host's root directory is mounted; scripts are looked up beneath it and run with it as their root.",
+)
 _allow_root_scripts_option = _option(
     "--allow-root-scripts",
     is_flag=True,
@@ -67,7 +73,7 @@ def _logs(command: _Command) -> _Command:
 
 
 def _scripts(command: _Command) -> _Command:
-    return _script_directories_option(_allow_root_scripts_option(command))
+    return _script_directories_option(_scripts_root_option(_allow_root_scripts_option(command)))
 
 
 def _configure_logs(process: str, log_format: str, log_level: str) -> None:
@@ -96,6 +102,7 @@ def engine(
     run: Path,
     host_root: Path,
     script_directories: str,
+    scripts_root: str,
     allow_root_scripts: bool,
     log_format: str,
     log_level: str,
@@ -108,7 +115,9 @@ def engine(
     prepare_shared(run)
     common = ["--run", str(run), "--log-format", log_format, "--log-level", log_level]
     directories = ["--manifests", str(manifests), "--desired", str(desired), "--host-root", str(host_root)]
-    scripts = ["--script-directories", script_directories, *(["--allow-root-scripts"] if allow_root_scripts else [])]
+    scripts = ["--script-directories", script_directories, "--scripts-root", scripts_root]
+    if allow_root_scripts:
+        scripts.append("--allow-root-scripts")
     return run_engine(["vrrp", *common], ["control", "--node", node, *directories, *scripts, *common])
 
 
@@ -140,6 +149,7 @@ def control(
     run: Path,
     host_root: Path,
     script_directories: str,
+    scripts_root: str,
     allow_root_scripts: bool,
     log_format: str,
     log_level: str,
@@ -150,7 +160,7 @@ def control(
     from virtualip_agent.control.spawner_policy import policy_of
 
     _configure_logs("control", log_format, log_level)
-    scripts = policy_of(script_directories, allow_root_scripts)
+    scripts = policy_of(script_directories, allow_root_scripts, scripts_root)
     return run_control(
         Options(node=node, manifests=manifests, desired=desired, run=run, host_root=host_root, scripts=scripts)
     )

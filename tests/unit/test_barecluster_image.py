@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -97,6 +98,13 @@ def test_the_dockerfile_makes_the_same_user_for_the_same_python() -> None:
     assert "python3.11/" in dependencies.SITE_PACKAGES
     assert "ARG BASE=python:3.11-" in DOCKERFILE
     assert DOCKERFILE.count("FROM ${BASE}") == 2
+
+
+def test_both_images_carry_what_scripts_are_promised() -> None:
+    for package in ("curl", "iputils-ping"):
+        assert package in inputs.read_list("packages.txt")
+        assert re.search(rf"apt-get install .* {package}\b", DOCKERFILE)
+    assert 'chmod u-s "$(command -v ping)"' in DOCKERFILE
 
 
 def test_what_the_dockerfile_copies_is_not_ignored() -> None:

@@ -80,6 +80,28 @@ def test_each_container_has_its_privileges_and_no_more(container: str, user: int
     }
 
 
+def overlay(name: str) -> tuple[list[str], dict[str, Any]]:
+    """What it builds on, and its control container's patch."""
+    directory = ROOT / "deploy/overlays" / name
+    patch = yaml.safe_load((directory / "control.yaml").read_text())
+    (container,) = patch["spec"]["template"]["spec"]["containers"]
+    assert container["name"] == "control"
+    return yaml.safe_load((directory / "kustomization.yaml").read_text())["resources"], container
+
+
+def test_the_hosts_root_is_read_only_and_costs_no_capability_until_scripts_run_in_it() -> None:
+    resources, control = overlay("host-files")
+    (mount,) = control["volumeMounts"]
+    assert mount["readOnly"] is True
+    assert (resources, "securityContext" in control) == (["../default"], False)
+
+    resources, control = overlay("host-scripts")
+    assert resources == ["../host-files"]
+    assert control["env"] == [{"name": "VIRTUALIP_SCRIPTS_ROOT", "value": mount["mountPath"]}]
+    base = containers()["control"]["securityContext"]["capabilities"]
+    assert control["securityContext"] == {"capabilities": {"drop": ["ALL"], "add": [*base["add"], "SYS_CHROOT"]}}
+
+
 def test_the_reporter_is_nobody_special() -> None:
     context = containers()["reporter"]["securityContext"]
     assert (context["runAsNonRoot"], context["runAsGroup"]) == (True, GROUP_ID)

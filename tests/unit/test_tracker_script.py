@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +27,7 @@ from virtualip_api.trackers import ScriptTracker
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else needs root")
 
 NOBODY = 65534
+CLONE_NEWNS = 0x20000
 
 
 @pytest.fixture
@@ -289,6 +292,104 @@ def _unprivileged_spawner(directory: str) -> SpawnerProcess:
     kernel.set_capabilities(kernel.permitted() & ~(1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID))
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     return SpawnerProcess(Policy((directory,)))
+
+
+# ---- in the host's root, from a container that has it mounted
+
+
+def _spawner_in(root: Path, scripts: Path, without: int = 0, proc: bool = True) -> SpawnerProcess:
+    """Of a parent that sees that root as a container sees the host's: mounted, in a mount namespace of its own. In a
+    thread of its own: namespace and capabilities are the thread's."""
+    assert ctypes.CDLL(None).unshare(CLONE_NEWNS) == 0
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    for name in ("usr", "dev", *(["proc"] if proc else [])):
+        subprocess.run(["mount", "--rbind", f"/{name}", root / name], check=True)
+    if without:
+        kernel.set_capabilities(kernel.permitted() & ~(1 << without))
+        kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    return SpawnerProcess(Policy((str(scripts),), root_directory=str(root)))
+
+
+@pytest.fixture
+def host_root(scripts: Path) -> Path:
+    """Where a host's root is mounted: its users, a script, and a program that only it has."""
+    root = scripts / "host"
+    for name in ("usr", "proc", "dev", "etc/virtualip/scripts", "opt"):
+        (root / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    (root / "etc/passwd").write_text(
+        "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nwatcher:x:4711:4712::/:\n"
+    )
+    for path, body in {"opt/answer": "echo 42", "etc/virtualip/scripts/check.sh": "/opt/answer"}.items():
+        (root / path).write_text(f"#!/bin/sh\n{body}\n")
+        (root / path).chmod(0o755)
+    return root
+
+
+SCRIPTS = Path("/etc/virtualip/scripts")
+
+
+@contextlib.asynccontextmanager
+async def house_in(root: Path, **how: Any) -> AsyncIterator[House]:
+    process = await asyncio.to_thread(_spawner_in, root, SCRIPTS, **how)
+    house = House(process)
+    try:
+        yield house
+        await house.until_nothing_is_left()
+    finally:
+        house.spawner.close()
+        process.close()
+
+
+async def test_a_script_sees_the_hosts_files_programs_and_users(host_root: Path) -> None:
+    who = host_root / "etc/virtualip/scripts/who.sh"
+    who.write_text("#!/bin/sh\ngrep -hE '^(Uid|Gid|CapEff):' /proc/self/status | tr -s '\\t\\n' ' '\n")
+    who.chmod(0o755)
+    async with house_in(host_root) as house:
+        assert await house.once(SCRIPTS / "check.sh") == Check(True, "exit code 0: 42")
+        assert (await house.once(SCRIPTS / "who.sh", user="watcher")).message == (
+            "exit code 0: Uid: 4711 4711 4711 4711 Gid: 4712 4712 4712 4712 CapEff: 0000000000000000"
+        )
+        assert (await house.once(SCRIPTS / "who.sh", user="nemo")).message == "refused: there is no user nemo"
+
+
+async def test_no_link_leads_out_of_the_hosts_root(host_root: Path, scripts: Path) -> None:
+    outside = scripts / "outside.sh"
+    outside.write_text("#!/bin/sh\necho outside\n")
+    outside.chmod(0o755)
+    here = host_root / "etc/virtualip/scripts"
+    (here / "absolute").symlink_to(outside)
+    (here / "climbs").symlink_to(f"{'../' * 12}{str(outside).lstrip('/')}")
+    (here / "other").symlink_to("/opt/answer")
+    async with house_in(host_root) as house:
+        for name in ("absolute", "climbs"):
+            assert (await house.once(SCRIPTS / name)).message == f"refused: {SCRIPTS / name} does not exist"
+        assert (await house.once(SCRIPTS / "other")).message == (
+            f"refused: {SCRIPTS / 'other'} is not in {SCRIPTS} (it leads to /opt/answer)"
+        )
+
+
+async def test_in_the_hosts_root_each_directory_on_the_way_must_be_roots(host_root: Path) -> None:
+    (host_root / "etc/virtualip").chmod(0o777)
+    async with house_in(host_root) as house:
+        assert (await house.once(SCRIPTS / "check.sh")).message == (
+            "refused: /etc/virtualip can be written by others than root"
+        )
+
+
+async def test_without_the_capability_it_says_so(host_root: Path) -> None:
+    async with house_in(host_root, without=kernel.CAP_SYS_CHROOT) as house:
+        assert (await house.once(SCRIPTS / "check.sh")).message == (
+            f"refused: the agent may not run scripts in {host_root}: it lacks the capability SYS_CHROOT"
+        )
+
+
+async def test_without_the_hosts_processes_it_says_so(host_root: Path) -> None:
+    async with house_in(host_root, proc=False) as house:
+        assert (await house.once(SCRIPTS / "check.sh")).message == (
+            f"refused: scripts cannot run in {host_root}: its /proc does not show the agent's processes (hostPID)"
+        )
 
 
 # ---- time and what is left behind

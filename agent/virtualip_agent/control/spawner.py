@@ -1,7 +1,9 @@
 """The script spawner: a small process of one thread that starts scripts when control asks, so that control itself needs
 neither to fork nor to be able to become somebody else.
 
-    python -m virtualip_agent.control.spawner FD DIRECTORIES ROOT
+    python -m virtualip_agent.control.spawner FD DIRECTORIES ROOT ROOT_DIRECTORY
+
+With another ROOT_DIRECTORY than / it makes that its own root before anything else, and gives up the capability for it.
 
 FD is a SEQPACKET socket to control, a JSON object a packet:
 
@@ -45,6 +47,8 @@ class Spawner:
         """id -> pid"""
         useful = _NEEDED | sum(1 << bit for bit in _CAPABILITIES.values())
         self._permitted = kernel.permitted() & useful
+        self._unusable = enter(policy.root_directory)
+        """Why no script can run."""
         kernel.set_capabilities(self._permitted)
         # what a minder that was killed leaves behind comes to us
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -91,6 +95,8 @@ class Spawner:
             self._ended(identifier)
 
     def _checked(self, message: dict[str, Any]) -> Run:
+        if self._unusable:
+            raise Refused(self._unusable)
         whom = account(message["user"], self._policy)
         path = executable(message["command"][0], self._policy)
         if self._permitted & _NEEDED != _NEEDED:
@@ -174,6 +180,24 @@ class Spawner:
             self._channel.send(json.dumps(message).encode())
 
 
+def enter(root_directory: str) -> str:
+    """Makes that directory the root of this process for good. Why it could not, else ''."""
+    if root_directory == "/":
+        return ""
+    try:
+        os.chroot(root_directory)
+        os.chdir("/")
+    except PermissionError:
+        return f"the agent may not run scripts in {root_directory}: it lacks the capability SYS_CHROOT"
+    except OSError as error:
+        return f"scripts cannot run in {root_directory}: {error.strerror}"
+    # What a script leaves behind is found in /proc, which must therefore be that of our own process namespace.
+    with suppress(OSError):
+        if os.readlink("/proc/self") == str(os.getpid()):
+            return ""
+    return f"scripts cannot run in {root_directory}: its /proc does not show the agent's processes (hostPID)"
+
+
 def _uid(pid: int) -> int | None:
     """Whom a process belongs to, by its credentials (the owner of /proc/PID is root's where it cannot be dumped)."""
     with suppress(OSError), open(f"/proc/{pid}/status") as status:
@@ -185,12 +209,12 @@ def _uid(pid: int) -> int | None:
 
 def main(arguments: list[str]) -> None:
     """The process."""
-    descriptor, directories, root = arguments
+    descriptor, directories, root, root_directory = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # control's end is ours, and it may have something to run until then
     channel = socket.socket(fileno=int(descriptor))
     channel.set_inheritable(False)
-    Spawner(channel, policy_of(directories, root == "root")).serve()
+    Spawner(channel, policy_of(directories, root == "root", root_directory)).serve()
     end_all()
 
 

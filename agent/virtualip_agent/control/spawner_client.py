@@ -43,7 +43,7 @@ class SpawnerProcess:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "virtualip_agent.control.spawner", str(theirs.fileno())),
-                    *(SEPARATOR.join(policy.directories), "root" if policy.root else "-"),
+                    *(SEPARATOR.join(policy.directories), "root" if policy.root else "-", policy.root_directory),
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -52,8 +52,8 @@ class SpawnerProcess:
         self.channel.setblocking(False)
 
     def give_up_privileges(self) -> None:
-        """Control cannot become anybody else any more."""
-        kept = kernel.permitted() & ~(1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID)
+        """Control cannot become anybody else any more, nor change its root."""
+        kept = kernel.permitted() & ~(1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID | 1 << kernel.CAP_SYS_CHROOT)
         kernel.set_capabilities(kept)
 
     def close(self) -> None:

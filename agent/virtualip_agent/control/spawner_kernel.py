@@ -7,6 +7,7 @@ from typing import Final
 CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
 CAP_NET_RAW: Final = 13
+CAP_SYS_CHROOT: Final = 18
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_KEEPCAPS: Final = 8

@@ -23,11 +23,13 @@ class Policy:
     directories: tuple[str, ...] = (DEFAULT_SCRIPT_DIRECTORIES,)
     root: bool = False
     """Whether scripts may run as root."""
+    root_directory: str = "/"
+    """Where the host's root directory is mounted; scripts are looked up there, and run with it as theirs."""
 
 
-def policy_of(directories: str, root: bool) -> Policy:
+def policy_of(directories: str, root: bool, root_directory: str = "/") -> Policy:
     """From a command line."""
-    return Policy(tuple(filter(None, directories.split(SEPARATOR))), root)
+    return Policy(tuple(filter(None, directories.split(SEPARATOR))), root, root_directory)
 
 
 class Account(NamedTuple):
@@ -39,19 +41,39 @@ class Account(NamedTuple):
 
 def account(user: str, policy: Policy) -> Account:
     """By name or number, with its own group and no other."""
-    try:
-        entry = pwd.getpwnam(user)
-        found = Account(entry.pw_uid, entry.pw_gid)
-    except KeyError:
+    found = _in_host(user) if policy.root_directory != "/" else _here(user)
+    if found is None:
         if user == "nobody":
             found = Account(NOBODY, NOBODY)
         elif user.isdecimal() and int(user) < 1 << 31:
             found = Account(int(user), int(user))
         else:
-            raise Refused(f"there is no user {user}") from None
+            raise Refused(f"there is no user {user}")
     if not policy.root and (found.uid == 0 or found.gid == 0):
         raise Refused(f"the agent's configuration does not allow scripts as {user}")
     return found
+
+
+def _here(user: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _in_host(user: str) -> Account | None:
+    """From the host's passwd(5), which is ours by now. Not by getpwnam: glibc would load the host's NSS modules, of
+    another libc, into a process that may become anybody (CVE-2019-14271 was that)."""
+    try:
+        with open("/etc/passwd", encoding="utf-8", errors="replace") as passwd:
+            for line in passwd:
+                match line.rstrip("\n").split(":"):
+                    case [name, _, uid, gid, *_] if name == user and uid.isdecimal() and gid.isdecimal():
+                        return Account(int(uid), int(gid))
+    except OSError as error:
+        raise Refused(f"the host's /etc/passwd cannot be read ({error.strerror})") from None
+    return None
 
 
 def executable(path: str, policy: Policy) -> str:
