@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtualip_api.status import NodeEntry, State, entry_from_json, format_time, parse_time
-from virtualip_operator.conditions import Condition, status_of
+from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition, status_of
 from virtualip_operator.moves import MOST_MOVES, Move, explain
 
 SETTLE = 1.0
@@ -56,6 +56,8 @@ class Aggregate:
     move: Move | None = None
     turned: tuple[tuple[str, Condition], ...] = ()
     """Conditions whose status is another than before, which was that ('' for none)."""
+    warned: Condition | None = None
+    """What the user has not been warned of before."""
     contested: bool = False
     """Several claim the addresses: look again when Leases are renewed."""
     settling: bool = False
@@ -103,6 +105,7 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
         status=status,
         move=move,
         turned=_turned(old_conditions, conditions),
+        warned=_warned(old_conditions, view),
         contested=len(claimants) > 1,
         settling=settling,
         leaderless=not claimants,
@@ -112,6 +115,16 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
 def _turned(before: Iterable[Mapping[str, Any]], now: list[Condition]) -> tuple[tuple[str, Condition], ...]:
     pairs = [(status_of(before, condition.type), condition) for condition in now]
     return tuple((old, condition) for old, condition in pairs if old != condition.status)
+
+
+def _warned(before: Iterable[Mapping[str, Any]], view: View) -> Condition | None:
+    """Once a generation: that nodes come and go is no reason to say it again."""
+    if view.accepted.reason != ACCEPTED_WITH_WARNINGS:
+        return None
+    for condition in before:
+        if condition.get("type") == "Accepted" and condition.get("reason") == ACCEPTED_WITH_WARNINGS:
+            return view.accepted if condition.get("observedGeneration") != view.generation else None
+    return view.accepted
 
 
 def _was_master(view: View, before: Mapping[str, Any]) -> bool:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+ACCEPTED_WITH_WARNINGS = "AcceptedWithWarnings"
+"""Reason of Accepted: it runs, and is probably not what was meant."""
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:

@@ -49,6 +49,8 @@ def happenings(result: Aggregate) -> list[Happening]:
             case _:
                 continue
         found.append(Happening("Warning", reason, f"{condition.reason}: {condition.message}"))
+    if result.warned:
+        found.append(Happening("Warning", result.warned.reason, result.warned.message))
     if result.move:
         found.append(Happening("Normal", "Moved", f"{result.move.text()} ({result.move.reason})"))
     return found

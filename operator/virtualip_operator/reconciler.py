@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from virtualip_api.advice import advice
 from virtualip_api.errors import InvalidResource
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
 from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
-from virtualip_operator.conditions import Condition
+from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition
 from virtualip_operator.members import Changes, diff
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
@@ -115,7 +116,8 @@ class Reconciler:
         with _noting(refused):  # the status is told all the same
             self._write(changes)
         members = tuple(member.node for member in plan.members)
-        return _Standing(_planned(len(members)), members, interval, planned_now=True)
+        advised = advice(spec, {member.base_priority for member in plan.members})
+        return _Standing(_planned(len(members), advised), members, interval, planned_now=True)
 
     def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Plan | Rejection, Changes]:
         """The plan by what is known now, and what it would change; a rejection changes nothing."""
@@ -230,8 +232,11 @@ def _noting(refused: list[ApiError]) -> Iterator[None]:
         refused.append(error)
 
 
-def _planned(count: int) -> Condition:
-    return Condition("Accepted", "True", "Planned", f"{count} {'node takes' if count == 1 else 'nodes take'} part")
+def _planned(count: int, advised: tuple[str, ...] = ()) -> Condition:
+    message = f"{count} {'node takes' if count == 1 else 'nodes take'} part"
+    if advised:
+        return Condition("Accepted", "True", ACCEPTED_WITH_WARNINGS, "; ".join((message, *advised)))
+    return Condition("Accepted", "True", "Planned", message)
 
 
 def _owned(status: Mapping[str, Any], result: Aggregate) -> dict[str, Any]:

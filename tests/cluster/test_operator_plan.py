@@ -129,6 +129,21 @@ def test_too_many_members_are_refused_and_what_ran_goes_on(world: World) -> None
     eventually(lambda: world.condition("many", "Accepted")["status"] == "True")
 
 
+def test_what_is_probably_not_meant_is_followed_with_a_warning_said_once(world: World) -> None:
+    httpd = {"name": "httpd", "process": {"name": "httpd"}, "weight": 4}
+    priorities = [{"nodeName": "advised1", "priority": 244}, {"nodeName": "advised2", "priority": 240}]
+    prepare(world, "advised", count=2, trackers=[httpd], nodePriorities=priorities)
+    accepted = eventually(lambda: world.condition("advised", "Accepted"))
+    assert (accepted["status"], accepted["reason"]) == ("True", "AcceptedWithWarnings")
+    assert "spec.trackers[0].weight and spec.nodePriorities: 4 does not bridge the 4" in accepted["message"]
+    world.says("advised", NodeEntry("advised1", State.MASTER, 248))
+    eventually(lambda: world.status("advised").get("master") == "advised1")
+    said = [event for event in world.events("advised") if "AcceptedWithWarnings" in event]
+    assert len(said) == 1
+    world.virtual_ip("advised", trackers=[httpd | {"weight": 10}], nodePriorities=priorities)
+    eventually(lambda: world.condition("advised", "Accepted")["reason"] == "Planned")
+
+
 def test_what_an_older_crd_let_through_is_refused_and_what_ran_goes_on(world: World) -> None:
     before = prepare(world, "older", count=2)
     crd = yaml.safe_load(CRD.read_text())

@@ -74,3 +74,21 @@ def test_defaults_are_filled_in_so_that_they_can_be_seen(own_api_server: Cluster
 def test_the_short_name_is_vip(own_api_server: Cluster) -> None:
     assert "virtualips" in own_api_server.kubectl("api-resources", "--api-group=virtualip.dev").split("vip", 1)[0]
     own_api_server.kubectl("get", "vip")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [({"preempt": False}, "spec.preempt"), ({"nodePriorities": [{"nodeName": "a", "priority": 255}]}, "255")],
+)
+def test_what_is_probably_not_meant_is_taken_with_a_warning(
+    own_api_server: Cluster, fields: dict[str, Any], named: str
+) -> None:
+    httpd = {"name": "httpd", "process": {"name": "httpd"}}
+    weighted = Case("", spec(trackers=[httpd | {"weight": 10}], **fields), "").resource()
+    assert refusal(own_api_server, weighted) == ""
+    said = refusal(own_api_server, weighted, "--warnings-as-errors")
+    assert "Warning: Validation failed for ValidatingAdmissionPolicy 'virtualip-advice'" in said
+    assert named in said
+    assert "spec.trackers" in said
+    without_weight = Case("", spec(trackers=[httpd], **fields), "").resource()
+    assert refusal(own_api_server, without_weight, "--warnings-as-errors") == ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import RouterState
+from virtualip_api.advice import advice
 from virtualip_api.duration import format_duration
 from virtualip_api.status import NodeEntry, State, TrackerStatus, entry_to_json, format_time
 
@@ -94,6 +95,7 @@ def vip_line(situation: Situation) -> dict[str, Any]:
         "source": str(instance.source) if instance else "",
         "conflict": situation.conflict,
         "problems": list(situation.problems),
+        "advice": list(advice(instance.spec, {instance.base_priority})) if instance else [],
         "stale": situation.stale,
         "addresses": list(router.addresses) if router and not situation.expired else [],
         "declared": [str(address) for address in instance.spec.addresses] if instance else [],
