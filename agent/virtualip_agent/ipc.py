@@ -43,7 +43,7 @@ class RouterConfig(msgspec.Struct, frozen=True):
     interface: str | None
     """None: the interface whose subnet holds the first address."""
     addresses: tuple[str, ...]
-    """With prefix, as the user wrote them."""
+    """With prefix, as the user wrote them; all of one family, which is the router's."""
     base_priority: int
     advert_interval: int
     preempt: bool = True
@@ -66,8 +66,11 @@ class RouterConfig(msgspec.Struct, frozen=True):
     """Names whose contributions must be known before the router may take part."""
     advertisement: bytes = b""
     """Template by scapy: the VRRP payload with priority and checksum zero; vrrp stamps both."""
-    garps: tuple[bytes, ...] = ()
-    """Templates by scapy, one an address: the Ethernet frame with both hardware addresses zero; vrrp stamps them."""
+    announcements: tuple[bytes, ...] = ()
+    """Templates by scapy, one an address: a gratuitous ARP or an unsolicited neighbour advertisement as an Ethernet
+    frame with both hardware addresses (and, of the latter, router flag and checksum) zero; vrrp stamps them."""
+    transport: str = "Multicast"
+    """Or `Unicast`: to each of `members` instead of the group."""
     generation: int = 0
 
 

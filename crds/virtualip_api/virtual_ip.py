@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, ip_interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
 
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.fields import Fields, read
@@ -52,7 +52,7 @@ class Authentication:
 class VirtualIPSpec:
     """`spec` of a VirtualIP. Durations are nanoseconds."""
 
-    addresses: tuple[IPv4Interface, ...]
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
     vrid: int
     version: int = 3
     interface: str | None = None

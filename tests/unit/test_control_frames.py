@@ -1,12 +1,13 @@
 """The bytes on the wire, against bytes captured from keepalived 2.2.7 or written down from the RFCs."""
 
 import struct
-from ipaddress import IPv4Address
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 
 import pytest
 
 from virtualip_agent.control.compile import compile_router, lifetime, slowest_master_down_interval
-from virtualip_agent.control.frames import advertisement_payload, gratuitous_arp
+from virtualip_agent.control.frames import advertisement_payload, gratuitous_arp, neighbour_advertisement
 from virtualip_agent.control.instance import Instance, Source
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.virtual_ip import parse_spec
@@ -74,6 +75,36 @@ def test_a_gratuitous_arp_is_a_broadcast_request_for_itself_with_both_of_our_add
     assert frame[6:12] == frame[22:28] == bytes(6)
 
 
+def over_ipv6(*addresses: str) -> Instance:
+    whole = instance(version=3)
+    return replace(whole, spec=replace(whole.spec, addresses=tuple(IPv6Interface(address) for address in addresses)))
+
+
+def test_an_ipv6_advertisement_has_16_bytes_an_address() -> None:
+    payload = advertisement_payload(over_ipv6("2001:db8::200/64"))
+    assert payload.hex(" ") == "31 33 00 01 00 64 00 00 20 01 0d b8 00 00 00 00 00 00 00 00 00 00 02 00"
+
+
+def test_a_link_local_address_is_the_first_in_the_advertisement_and_the_rest_keep_their_order() -> None:
+    """RFC 9568, section 5.2.9."""
+    payload = advertisement_payload(over_ipv6("2001:db8::2/64", "2001:db8::1/64", "fe80::200/64"))
+    listed = [str(IPv6Address(payload[at : at + 16])) for at in range(8, len(payload), 16)]
+    assert listed == ["fe80::200", "2001:db8::2", "2001:db8::1"]
+
+
+def test_a_neighbour_advertisement_is_to_all_nodes_with_override_and_our_part_of_it_blank() -> None:
+    """RFC 4861, sections 4.4 and 7.2.6."""
+    frame = neighbour_advertisement(IPv6Address("2001:db8::200"))
+    vip, all_nodes = "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 02 00", "ff 02" + " 00" * 13 + " 01"
+    assert frame.hex(" ") == (
+        "33 33 00 00 00 01 00 00 00 00 00 00 86 dd "
+        f"60 00 00 00 00 20 3a ff {vip} {all_nodes} "
+        # type 136, override alone | target | target link-layer address
+        f"88 00 00 00 20 00 00 00 {vip} 02 01 00 00 00 00 00 00"
+    )
+    assert compile_router(over_ipv6("2001:db8::200/64")).announcements == (frame,)
+
+
 def test_the_slowest_take_over_is_that_of_priority_1() -> None:
     # RFC 3768: 3 x 1 s + 255/256 s; RFC 9568: 3 x 100 ms + 255/256 x 100 ms
     assert slowest_master_down_interval(2, SECOND, 3) == 3 * SECOND + 255 * SECOND // 256
@@ -109,7 +140,7 @@ def test_a_compiled_router_carries_everything_that_vrrp_needs() -> None:
     assert config.authentication == b"12345\0\0\0"
     assert config.trackers == ("apache",)
     assert not config.preempt
-    assert config.garps == (gratuitous_arp(IPv4Address("192.168.122.200")),)
+    assert config.announcements == (gratuitous_arp(IPv4Address("192.168.122.200")),)
 
 
 def test_no_password_is_no_authentication() -> None:

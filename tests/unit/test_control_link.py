@@ -184,7 +184,7 @@ async def test_a_vrrp_that_does_not_read_gets_the_newest_and_no_backlog(vrrp: Fa
     vrrp.pause()
     fat = tuple(bytes(4096) for _ in range(8))
     for base in range(2, 200):
-        control.want(router(base=base, garps=fat))
+        control.want(router(base=base, announcements=fat))
     vrrp.resume()
     await vrrp.until(lambda: vrrp.priority("web") == 199)
     assert len(vrrp.advertised["web"]) < 50

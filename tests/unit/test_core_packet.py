@@ -1,6 +1,7 @@
 """The codec: every reason to drop an advertisement, and both checksums of version 3."""
 
 import struct
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,9 @@ from virtualip_agent.vrrp.timing import SECOND
 SOURCE = bytes([192, 168, 122, 101])
 VIP = bytes([192, 168, 122, 200])
 PASSWORD = b"12345\0\0\0"
+SOURCE_V6 = IPv6Address("fe80::1").packed
+GROUP_V6 = IPv6Address("ff02::12").packed
+VIP_V6 = IPv6Address("2001:db8::200").packed
 
 
 def settings(version: int, **changes: object) -> Settings:
@@ -112,12 +116,43 @@ def test_several_addresses_are_a_set() -> None:
         assert advertisement.addresses == addresses
 
 
+def payload_v6(priority: int = 100, **changes: object) -> bytes:
+    template = advertisement_template(settings(3, **({"addresses": frozenset({VIP_V6})} | changes)))
+    return stamp(template, priority, SOURCE_V6, GROUP_V6)
+
+
+def test_over_ipv6_the_addresses_are_of_16_bytes() -> None:
+    addresses = frozenset(IPv6Address(f"2001:db8::{number}").packed for number in range(1, 91))
+    for wanted in (frozenset({VIP_V6}), addresses):
+        read = parse(payload_v6(addresses=wanted), SOURCE_V6, GROUP_V6)
+        assert read == Advertisement(3, 51, 100, SECOND, wanted)
+
+
+def test_over_ipv6_the_pseudo_header_is_always_summed() -> None:
+    """RFC 9568, section 5.2.8; RFC 8200, section 8.1."""
+    whole = payload_v6()
+    assert parse(summed(whole), SOURCE_V6, GROUP_V6) is Drop.CHECKSUM
+    assert parse(whole, VIP_V6, GROUP_V6) is Drop.CHECKSUM
+    assert parse(whole, SOURCE_V6, VIP_V6) is Drop.CHECKSUM
+
+
+def test_there_is_no_version_2_over_ipv6() -> None:
+    """RFC 3768, section 1."""
+    assert parse(payload(2, addresses=frozenset({VIP_V6})), SOURCE_V6, GROUP_V6) is Drop.VERSION
+
+
+def test_over_ipv6_a_list_that_is_cut_short_is_dropped() -> None:
+    assert parse(payload_v6()[:-1], SOURCE_V6, GROUP_V6) is Drop.LENGTH
+    assert parse(payload(3), SOURCE_V6, GROUP_V6) is Drop.LENGTH
+
+
 @given(st.binary(max_size=64))
 def test_no_bytes_whatever_make_it_fail(data: bytes) -> None:
     read(data)
     if data:
         read(bytes([0x31]) + data[1:])
         read(bytes([0x21]) + data[1:])
+        parse(bytes([0x31]) + data[1:], SOURCE_V6, GROUP_V6)
 
 
 @given(

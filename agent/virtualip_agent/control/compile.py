@@ -1,6 +1,6 @@
 """From an instance to what vrrp runs. Pure."""
 
-from virtualip_agent.control.frames import advertisement_payload, gratuitous_arp
+from virtualip_agent.control.frames import advertisement_payload, announcement
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import RouterConfig
 from virtualip_api.duration import SECOND
@@ -58,6 +58,6 @@ def compile_router(instance: Instance) -> RouterConfig:
         group=spec.sync_group or "",
         trackers=tuple(tracker.name for tracker in spec.trackers),
         advertisement=advertisement_payload(instance),
-        garps=tuple(gratuitous_arp(address.ip) for address in spec.addresses),
+        announcements=tuple(announcement(address.ip) for address in spec.addresses),
         generation=instance.generation,
     )

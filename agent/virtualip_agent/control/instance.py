@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from virtualip_agent.desired_file import decode
@@ -28,7 +28,7 @@ class WireIdentity:
 
     vrid: int
     version: int
-    addresses: frozenset[IPv4Address]
+    addresses: frozenset[IPv4Address | IPv6Address]
     advert_interval: int
     password: bytes
 

@@ -85,7 +85,7 @@ class RunningRouter:
         assert self.link is not None
         if not self._garps:
             hardware_address = self.link.hardware_address
-            self._garps = tuple(stamp_hardware_address(frame, hardware_address) for frame in self.config.garps)
+            self._garps = tuple(stamp_hardware_address(frame, hardware_address) for frame in self.config.announcements)
         return self._garps
 
     def note(self, transition: fx.Transitioned) -> None:

@@ -1,6 +1,7 @@
 """The VRRP advertisement as bytes: reading one, and stamping priority and checksum into a template.
 
-VRRPv2: RFC 3768, section 5 (PASS: RFC 2338, section 5.3.6). VRRPv3: RFC 9568, section 5.
+VRRPv2: RFC 3768, section 5 (PASS: RFC 2338, section 5.3.6). VRRPv3: RFC 9568, section 5. The family is that of the
+packed addresses that come along: 4 bytes are IPv4, 16 are IPv6.
 """
 
 import struct
@@ -11,8 +12,11 @@ PROTOCOL: Final = 112
 TTL: Final = 255
 """RFC 9568, section 5.1.1.3: whatever passed a router is not from this segment."""
 GROUP: Final = "224.0.0.18"
+GROUP_V6: Final = "ff02::12"
 
 _HEADER: Final = struct.Struct("!BBBBHH")
+_IPV6: Final = 16
+"""Bytes of an address."""
 _ADVERTISEMENT: Final = 1
 _AUTH_NONE: Final = 0
 _AUTH_PASS: Final = 1
@@ -37,6 +41,9 @@ class Drop(StrEnum):
     AUTHENTICATION = "drop_authentication"
     INTERVAL = "drop_interval"
     OWN_ADDRESS = "drop_own_address"
+    DESTINATION = "drop_destination"
+    """To the group where the router is unicast, or to our own address where it is multicast."""
+    UNKNOWN_SENDER = "drop_unknown_sender"
 
 
 class Advertisement(NamedTuple):
@@ -64,17 +71,21 @@ def checksum(data: bytes) -> int:
 
 
 def pseudo_header(source: bytes, destination: bytes, length: int) -> bytes:
-    """The IPv4 pseudo-header (RFC 793, section 3.1) of a VRRP message."""
+    """The pseudo-header of a VRRP message (IPv4: RFC 793, section 3.1; IPv6: RFC 8200, section 8.1)."""
+    if len(source) == _IPV6:
+        return source + destination + struct.pack("!II", length, PROTOCOL)
     return source + destination + struct.pack("!BBH", 0, PROTOCOL, length)
 
 
 def parse(payload: bytes, source: bytes, destination: bytes) -> Advertisement | Drop:
-    """Reads what followed the IPv4 header; source and destination are packed addresses, for the checksum."""
+    """Reads what followed the IP header; source and destination are packed addresses, for the checksum."""
     if len(payload) < _HEADER.size:
         return Drop.LENGTH
     kind, vrid, priority, count, field, _ = _HEADER.unpack_from(payload)
     version = kind >> 4
-    if version not in (2, 3):
+    size = len(source)
+    # version 2 is for IPv4 alone (RFC 3768, section 1)
+    if version != 3 and (version != 2 or size == _IPV6):
         return Drop.VERSION
     if kind & 0x0F != _ADVERTISEMENT:
         return Drop.TYPE
@@ -82,12 +93,14 @@ def parse(payload: bytes, source: bytes, destination: bytes) -> Advertisement | 
         return Drop.VRID
     if not count:
         return Drop.NO_ADDRESSES
-    length = _HEADER.size + 4 * count + (_AUTH_LENGTH if version == 2 else 0)
+    length = _HEADER.size + size * count + (_AUTH_LENGTH if version == 2 else 0)
     if len(payload) < length:
         return Drop.LENGTH
     # RFC 3768 sums the VRRP message only; so does RFC 9568 for IPv4, but RFC 5798 was read to include the
-    # pseudo-header, and keepalived and FRR send that by default: both are accepted.
-    if checksum(payload) and (version == 2 or checksum(pseudo_header(source, destination, len(payload)) + payload)):
+    # pseudo-header, and keepalived and FRR send that by default: both are accepted. For IPv6 it is always summed
+    # (RFC 9568, section 5.2.8).
+    bare = size != _IPV6 and not checksum(payload)
+    if not bare and (version == 2 or checksum(pseudo_header(source, destination, len(payload)) + payload)):
         return Drop.CHECKSUM
     if version == 2:
         auth_type, interval = field >> 8, (field & 0xFF) * _SECOND
@@ -99,8 +112,8 @@ def parse(payload: bytes, source: bytes, destination: bytes) -> Advertisement | 
         interval, authentication = (field & 0x0FFF) * _CENTISECOND, b""
     if not interval:
         return Drop.ZERO_INTERVAL
-    end = _HEADER.size + 4 * count
-    addresses = frozenset(payload[offset : offset + 4] for offset in range(_HEADER.size, end, 4))
+    end = _HEADER.size + size * count
+    addresses = frozenset(payload[offset : offset + size] for offset in range(_HEADER.size, end, size))
     return Advertisement(version, vrid, priority, interval, addresses, authentication)
 
 
