@@ -210,6 +210,28 @@ def test_s8_every_transition_is_told_with_the_four_arguments(house: House, hands
         print("\n".join(told("BACKUP", "MASTER", "FAULT", "BACKUP", "MASTER")))
 
 
+def test_an_api_servers_readyz_is_healthy_where_its_certificate_is_not_verified_and_a_failure_where_it_is(
+    house: House,
+) -> None:
+    address = house.get("-n", "default", "service", "kubernetes")["spec"]["clusterIP"]
+    http = {"url": f"https://{address}:443/readyz"}
+    trackers = [
+        {"name": "api", "http": http | {"insecureSkipVerify": True}, "weight": 10},
+        {"name": "verified", "http": http, "weight": 5},
+    ]
+    with house.applied("web", trackers=trackers):
+        wait_entry(house, house.nodes[0], state="MASTER", priority=254)
+
+        def both() -> list[tuple[bool, str]]:
+            found = entry(house, house.nodes[0]).get("trackers", [])
+            return [(tracker["healthy"], tracker["message"].partition(":")[0]) for tracker in found]
+
+        deadline = time.monotonic() + 10
+        while both() != [(True, "status 200"), (False, "certificate")]:
+            assert time.monotonic() < deadline, both()
+            time.sleep(0.1)
+
+
 def nginx(image: str, node: str) -> dict[str, Any]:
     """A pod of the ingress that is Ready as long as a file is there."""
     container = {

@@ -186,11 +186,9 @@ class ProcessTable:
         if not self._agreed:
             self._agreed = True
             self._mode("process events")
-            started = None  # what began before the kernel agreed
-        if started is None:
-            self._scan_from_now_on(0)
+            self._scan_from_now_on(0)  # for what began before the kernel agreed
             return
-        if self._too_many(len(started)):
+        if started is None or self._too_many(len(started)):
             self._stop_listening()
             self._mode("a scan (too many process events)")
             self._retry = asyncio.get_running_loop().call_later(CALM, self._listen)
