@@ -121,6 +121,18 @@ def test_s2_the_number_in_the_file_is_added_and_seen_on_the_wire(house: House, h
         hands.file(first, path, "6\n")
         wait_master(house, first, 250)
         assert not line or "prio 250" in advertisement(house, first, 250)
+        times = []
+        with house.watching("web", f".status.nodes[?(@.node=='{first}')].message") as seen:
+            for value in (1, 2, 3, 4, 5):
+                hands.run(first, f"echo {value} > {path}")
+                began = time.monotonic()
+                while seen()[-1] != f"244 + app {value}":
+                    assert time.monotonic() < began + 10, seen()
+                    time.sleep(0.005)
+                times.append(time.monotonic() - began)
+                time.sleep(1)  # a burst would be spread
+    print(f"S2: file written -> seen with kubectl get --watch after {max(times) * 1000:.0f} ms at most")
+    assert max(times) < (0.3 if house.own else 2)
 
 
 def test_a_file_that_flaps_at_20_hz_does_not_flood_the_api_and_its_last_number_arrives(

@@ -65,8 +65,9 @@ def config_test(text: str, directory: Path) -> tuple[str, int]:
 
 @pytest.mark.parametrize("text", OURS, ids=first_words)
 def test_ours_is_good(text: str) -> None:
-    document: dict[str, Any] = yaml.safe_load(text)
-    if "kind" in document:
-        assert parse_virtual_ip(document).name
-    else:
-        parse_spec({"addresses": ["192.168.122.200/24"], "vrid": 51, **document})
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+    for document in documents:
+        if "kind" in document:
+            assert parse_virtual_ip(document).name
+        else:
+            parse_spec({"addresses": ["192.168.122.200/24"], "vrid": 51, **document})
