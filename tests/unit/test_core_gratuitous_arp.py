@@ -91,3 +91,17 @@ def test_rounds_are_in_order_and_end(lifetime: int) -> None:
         assert rounds == sorted(set(rounds))
         assert rounds[0] == 7 + 50 * MILLISECOND
         assert rounds[-1] == 7 + max(5 * SECOND, (lifetime + 2) * SECOND if contested else 0)
+
+
+def test_a_losing_advertisement_that_came_too_soon_to_be_answered_is_followed_by_gratuitous_arp_all_the_same() -> None:
+    """Of three MASTERs that meet, one loser asserts itself against the other after the winner has spoken."""
+    router = OneRouter()
+    router.become_master()
+    start = router.now / SECOND
+    router.until(start + 10.5)
+    router.log.clear()
+    router.hear(99, 102)
+    router.until(start + 10.501)
+    assert router.hear(98, 103) == []
+    router.until(start + 10.6)
+    assert [round(moment - start, 3) for moment in router.times(fx.SendGratuitousArp)] == [10.5, 10.52]

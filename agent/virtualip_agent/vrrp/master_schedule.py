@@ -23,6 +23,7 @@ class MasterSchedule:
         self._advertise_at = 0
         self._advertised_at = 0
         self._replied_at = -_REPLY_SPACING
+        self._reply_at: int | None = None
         self._garp_at: deque[int] = deque()
         self._tied_since = self._tied_at = -_NEVER
 
@@ -32,6 +33,8 @@ class MasterSchedule:
         deadline = self._advertise_at
         if self._garp_at:
             deadline = min(deadline, self._garp_at[0])
+        if self._reply_at is not None:
+            deadline = min(deadline, self._reply_at)
         return deadline if self.put_back.due_at is None else min(deadline, self.put_back.due_at)
 
     def announce(self, settings: Settings, now: int, *, contested: bool) -> None:
@@ -62,12 +65,6 @@ class MasterSchedule:
             self._advertise_at = now + settings.advert_interval
         return True
 
-    def only_advertisement_due(self, settings: Settings, now: int) -> bool:
-        """Whether the interval is over and neither gratuitous ARP nor a putting back is due; it counts as said."""
-        if self.put_back.due_at is not None or (self._garp_at and now >= self._garp_at[0]):
-            return False
-        return self.advertisement_due(settings, now)
-
     def hasten(self, settings: Settings, now: int) -> None:
         """The interval was edited: a shorter one holds from now."""
         self._advertise_at = min(self._advertise_at, now + settings.advert_interval)
@@ -77,11 +74,18 @@ class MasterSchedule:
         return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval
 
     def may_reply(self, now: int) -> bool:
-        """Whether a losing advertisement is answered; it counts as answered."""
-        if now - self._replied_at < _REPLY_SPACING:
+        """Whether a losing advertisement is answered now; it counts as answered. One that came too soon after another
+        is answered a little later: of three MASTERs that meet, a loser may have told the neighbours since."""
+        self._reply_at = self._replied_at + _REPLY_SPACING
+        if now < self._reply_at:
             return False
+        self._reply_at = None
         self._replied_at = now
         return True
+
+    def reply_due(self, now: int) -> bool:
+        """Whether an answer that was put off is due."""
+        return self._reply_at is not None and now >= self._reply_at
 
     def tie_lasts(self, settings: Settings, now: int) -> bool:
         """An equal priority is heard from a greater address, in a sync group whose first router decides such a tie:
@@ -95,4 +99,5 @@ class MasterSchedule:
     def resign(self) -> None:
         """Nothing more is announced or put back."""
         self._garp_at.clear()
+        self._reply_at = None
         self.put_back.due_at = None
