@@ -12,9 +12,9 @@ override KUBECONFIG :=
 unexport KUBECONFIG
 endif
 
-export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo
+export PYTHONPATH := tests/support:tests/cluster:deploy/demo
 
-.PHONY: help demo demo-down test test-unit test-netns test-cluster check format lock image clean
+.PHONY: help demo demo-down test test-unit test-netns test-cluster simulate check format lock image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ test: $(VENV)/installed test-packages test-programs ## all tests
 
 test-unit: $(VENV)/installed ## the tests that need no network namespace and no cluster
 	$(BIN)/python -m pytest tests/unit tests/simulation $(PYTEST)
+
+HOURS ?= 1000
+SEED  ?= 1
+simulate: $(VENV)/installed ## HOURS=1000 of faults on a virtual LAN (SEED=1), a failing episode shrunk and printed
+	$(BIN)/python -m simulator --hours $(HOURS) --seed $(SEED)
 
 test-netns: $(VENV)/installed test-packages ## the engine in network namespaces, and its bytes on a wire
 	$(BIN)/python -m pytest tests/netns tests/wire $(PYTEST)

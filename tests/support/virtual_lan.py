@@ -16,7 +16,7 @@ import random
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
@@ -25,6 +25,9 @@ from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
+
+if TYPE_CHECKING:
+    from virtualip_agent.vrrp.packet import Advertisement
 
 VIP: Final = bytes([192, 168, 122, 200])
 GROUP: Final = bytes([224, 0, 0, 18])
@@ -76,6 +79,25 @@ class Node:
     """(payload, source) that arrived while it was stalled."""
     refresh_at: int = _FOREVER
     released: bool = False
+    asleep_since: int | None = None
+    """Suspended: neither process nor kernel run, and its clock stands still."""
+    deaf: bool = False
+    """What arrives while it is stalled is lost instead of queued: a virtual machine that was stopped."""
+    behind: int = 0
+    """How much less than the LAN's this machine's CLOCK_MONOTONIC shows: it stood still for so long."""
+    stamped: tuple[Settings, dict[int, bytes]] | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether its agent can do anything now."""
+        return self.router is not None and not self.stalled and self.asleep_since is None
+
+    @property
+    def deadline(self) -> int:
+        """When its timer is due, on the LAN's clock."""
+        if self.router is None or self.router.deadline is None:
+            return _FOREVER
+        return self.router.deadline + self.behind
 
     @property
     def core(self) -> VirtualRouter:
@@ -108,6 +130,16 @@ class Move:
         return (self.end - self.begin) / SECOND
 
 
+class Observer(Protocol):
+    """Is shown everything that a core is told and what it wants done."""
+
+    def handled(self, node: Node, event: ev.Event, effects: list[fx.Effect], was_master: bool, master: bytes) -> None:
+        """After one event; `was_master` and `master` are the core's own words from before it."""
+
+    def carried_out(self, node: Node) -> None:
+        """After what one wake-up wanted was done."""
+
+
 class VirtualLan:
     """N virtual routers of one VRID, and a client that believes the last gratuitous ARP it heard."""
 
@@ -131,6 +163,12 @@ class VirtualLan:
         self.loss = self.duplication = self.jitter = 0.0
         """Parts of all frames, and seconds."""
         self.random = random.Random(0)
+        self.observer: Observer | None = None
+        self.sent = 0
+        """Advertisements, by all nodes."""
+        self.silent = False
+        """Keep no transcript: for runs of many hours."""
+        self._read: dict[tuple[bytes, bytes], Advertisement | Drop] = {}
 
     # ---- making
 
@@ -154,6 +192,7 @@ class VirtualLan:
     def start(self, node: Node) -> None:
         """The agent starts; what its predecessor left on the interface is adopted."""
         node.router, node.released, node.stalled = VirtualRouter(node.settings), False, False
+        node.asleep_since = None
         node.waiting.clear()
         if node.contributions:
             self.tell(node, ev.ContributionsChanged(node.contributions))
@@ -166,8 +205,16 @@ class VirtualLan:
 
     def tell(self, node: Node, event: ev.Event) -> None:
         """One event, and everything it wants done."""
-        if node.router is not None and not node.stalled:
-            self._carry_out(node, node.core.handle(event, self.now))
+        if node.runs:
+            self._carry_out(node, self._handle(node, event))
+
+    def _handle(self, node: Node, event: ev.Event) -> list[fx.Effect]:
+        core = node.core
+        was_master, master = core.is_master, core.master
+        effects = core.handle(event, self.now - node.behind)
+        if self.observer is not None:
+            self.observer.handled(node, event, effects, was_master, master)
+        return effects
 
     def contribute(self, node: Node, **contributions: Contribution) -> None:
         """New words from trackers."""
@@ -181,7 +228,7 @@ class VirtualLan:
 
     def kill(self, node: Node) -> None:
         """kill -9: the kernel keeps the address for its lifetime."""
-        node.router, node.stalled = None, False
+        node.router, node.stalled, node.asleep_since = None, False, None
         node.refresh_at = _FOREVER
 
     def restart(self, node: Node) -> None:
@@ -195,20 +242,43 @@ class VirtualLan:
         node.kernel.expires = None
         self._look_at_client()
 
-    def stall(self, node: Node) -> None:
+    def stall(self, node: Node, *, deaf: bool = False) -> None:
         """The process does not get to run; its kernel does."""
-        node.stalled = True
+        node.stalled, node.deaf = True, deaf
 
     def resume(self, node: Node) -> None:
-        """It runs again: the queue first, then the timer."""
+        """It runs again: in one wake-up the queue first, then addresses, then the timer, as realtime/engine.py does;
+        and only then is anything carried out."""
         node.stalled = False
         waiting, node.waiting = node.waiting, []
-        if node.router is not None and node.core.is_master and not node.holds:
-            self.tell(node, ev.AddressesRemoved())
+        if not node.runs:
+            return
+        effects: list[fx.Effect] = []
         for payload, source in waiting:
-            self._hear(node, payload, source)
-        if node.router is not None and node.core.deadline is not None and node.core.deadline <= self.now:
-            self.tell(node, ev.TimerExpired())
+            heard = self._decode(payload, source)
+            if heard is not None:
+                effects += self._handle(node, heard)
+        if node.core.is_master and not node.holds:
+            effects += self._handle(node, ev.AddressesRemoved())
+        if node.deadline <= self.now:
+            effects += self._handle(node, ev.TimerExpired())
+        self._carry_out(node, effects)
+
+    def sleep(self, node: Node) -> None:
+        """The machine is suspended: neither process nor kernel run, and what is sent to it is lost."""
+        node.asleep_since = self.now
+        self._look_at_client()
+
+    def wake(self, node: Node) -> None:
+        """It goes on as if nothing had been: its clock, and with it the address's lifetime, stood still."""
+        assert node.asleep_since is not None
+        slept = self.now - node.asleep_since
+        node.asleep_since = None
+        node.behind += slept
+        node.refresh_at += slept
+        if node.kernel.expires is not None:
+            node.kernel.expires += slept
+        self._look_at_client()
 
     def stop(self, node: Node, *, withdrawn: bool = False) -> None:
         """SIGTERM to the agent, or the VIP withdrawn."""
@@ -265,24 +335,28 @@ class VirtualLan:
     def _next(self) -> int:
         moments = [self._frames[0][0]] if self._frames else []
         for node in self.nodes:
+            if node.asleep_since is not None:
+                continue
             if node.kernel.expires is not None:
                 moments.append(node.kernel.expires)
-            if node.router is not None and not node.stalled:
+            if node.runs:
                 moments.append(node.refresh_at)
-                if node.core.deadline is not None:
-                    moments.append(node.core.deadline)
+                moments.append(node.deadline)
         return min(moments, default=_FOREVER)
 
     def _step(self) -> None:
         if self._frames and self._frames[0][0] <= self.now:
             _, _, node, payload, source = heapq.heappop(self._frames)
             if node.stalled:
-                node.waiting.append((payload, source))
-            elif node.router is not None:
+                if not node.deaf:
+                    node.waiting.append((payload, source))
+            elif node.runs:
                 self._hear(node, payload, source)
             return
         for node in self.nodes:
-            runs = node.router is not None and not node.stalled
+            if node.asleep_since is not None:
+                continue
+            runs = node.runs
             if runs and node.refresh_at <= self.now:
                 node.refresh_at = self.now + _REFRESH
                 if node.core.is_master and node.holds:
@@ -293,10 +367,10 @@ class VirtualLan:
                 self._look_at_client()
                 if runs and node.core.is_master:
                     self.tell(node, ev.AddressesRemoved())
-            elif runs and node.core.deadline is not None and node.core.deadline <= self.now:
-                before = node.core.deadline
+            elif runs and node.deadline <= self.now:
+                before = node.deadline
                 self.tell(node, ev.TimerExpired())
-                assert node.router is None or node.core.deadline != before, f"{node.name}: a timer that stays due"
+                assert node.router is None or node.deadline != before, f"{node.name}: a timer that stays due"
 
     # ---- what the routers do
 
@@ -316,7 +390,8 @@ class VirtualLan:
                 node.kernel.expires = self.now + node.settings.lifetime
                 node.refresh_at = self.now + _REFRESH
         for effect in effects:
-            if isinstance(effect, fx.SendGratuitousArp):
+            # not for one that took over and yielded within this wake-up: realtime/engine.py does the same
+            if isinstance(effect, fx.SendGratuitousArp) and node.router is not None and node.core.is_master:
                 self._say(node, "gratuitous ARP")
                 if self._reach(node.name, "client"):
                     self.arp = node.name
@@ -331,10 +406,18 @@ class VirtualLan:
         if any(isinstance(effect, fx.Released) for effect in effects):
             self._say(node, "is released")
             node.router, node.released, node.refresh_at = None, True, _FOREVER
+        if self.observer is not None:
+            self.observer.carried_out(node)
 
     def _send(self, node: Node, priority: int) -> None:
         self._say(node, f"advertises {priority}" + (" (resigns)" if not priority else ""))
-        payload = stamp(advertisement_template(node.settings), priority, node.source, GROUP)
+        if node.stamped is None or node.stamped[0] is not node.settings:
+            node.stamped = (node.settings, {})
+        payload = node.stamped[1].get(priority)
+        if payload is None:
+            payload = stamp(advertisement_template(node.settings), priority, node.source, GROUP)
+            node.stamped[1][priority] = payload
+        self.sent += 1
         self.inject(payload, node.source, node)
 
     def inject(self, payload: bytes, source: bytes, sender: Node | None = None) -> None:
@@ -354,14 +437,22 @@ class VirtualLan:
         return 2 if self.duplication and self.random.random() < self.duplication else 1
 
     def _hear(self, node: Node, payload: bytes, source: bytes) -> None:
-        advertisement = parse(payload, source, GROUP)
-        if not isinstance(advertisement, Drop) and node.link:
-            self.tell(node, ev.Heard(advertisement, source))
+        heard = self._decode(payload, source)
+        if heard is not None and node.link:
+            self.tell(node, heard)
+
+    def _decode(self, payload: bytes, source: bytes) -> ev.Heard | None:
+        advertisement = self._read.get((payload, source))
+        if advertisement is None:
+            advertisement = self._read[payload, source] = parse(payload, source, GROUP)
+        return None if isinstance(advertisement, Drop) else ev.Heard(advertisement, source)
 
     def _reach(self, sender: str, receiver: str) -> bool:
         return (sender, receiver) not in self._cuts
 
     def _say(self, node: Node, text: str) -> None:
+        if self.silent:
+            return
         self.transcript.append(f"{self.now / SECOND:9.4f} {node.name} {text}")
 
     # ---- questions
@@ -389,7 +480,11 @@ class VirtualLan:
 
     def _is_served(self) -> bool:
         return any(
-            node.name == self.arp and node.holds and node.link and self._reach(node.name, "client")
+            node.name == self.arp
+            and node.holds
+            and node.link
+            and node.asleep_since is None
+            and self._reach(node.name, "client")
             for node in self.nodes
         )
 

@@ -1,0 +1,51 @@
+"""Hours of faults in seconds; `make simulate HOURS=1000` is the same for longer. See tests/support/simulator."""
+
+import pytest
+
+from simulator.__main__ import Tally, explain, simulate
+from simulator.episode import Episode, draw
+from simulator.play import play
+from simulator.shrink import shrink
+
+THREE_MASTERS_MEET = """
+version=3 interval=1000000000 preempt=1 fast_preempt=1 preempt_delay=7000000000 lifetime=5 noise_seed=882508582
+node 254 0
+node 254 1
+node 255 0
+351.420942 cut 2 89
+360.420942 stall_deaf 1 595
+401.220942302 end 0 0
+"""
+
+
+@pytest.mark.parametrize("first", [1, 10_001])
+def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(first: int) -> None:
+    tally = Tally()
+    failed = simulate(10, first, tally)
+    print(tally)
+    assert failed is None, explain(failed[0], failed[1])
+    assert sum(tally.faults.values()) > 300
+    assert tally.repairs > 100
+
+
+@pytest.mark.parametrize("episode", [THREE_MASTERS_MEET], ids=["of three masters that meet the winner tells last"])
+def test_what_a_long_run_found_once(episode: str) -> None:
+    assert play(Episode.parse(episode)).foul == ""
+
+
+def test_an_episode_is_repeatable_from_its_number_and_from_its_text() -> None:
+    for seed in (3, 5, 8):
+        first, again = draw(seed), draw(seed)
+        assert Episode.parse(str(first)) == first == again
+        assert play(first, transcript=True).transcript == play(again, transcript=True).transcript
+
+
+def test_a_failing_episode_is_cut_down_to_what_it_needs_to_fail() -> None:
+    episode = draw(4)
+    culprits = {event for event in episode.events if event.verb in ("cut", "restart")}
+    assert 1 < len(culprits) < len(episode.events) / 4
+
+    def fails(candidate: Episode) -> bool:
+        return culprits <= set(candidate.events)
+
+    assert set(shrink(episode, fails).events[:-1]) == culprits

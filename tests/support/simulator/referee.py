@@ -1,0 +1,307 @@
+"""Watches every event of every node and knows the rules: written from the RFCs and docs, not from the core.
+
+It keeps, for each node and on that node's clock, what was heard and when. A lenient moment is used on either side: a
+take-over must not come before the earliest that any reading of the rules allows, nor after the latest.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from virtual_lan import Node, VirtualLan
+from virtualip_agent.vrrp import effects as fx
+from virtualip_agent.vrrp import events as ev
+from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
+
+_OWNER: Final = 255
+_ROUNDING: Final = 1000
+_REPLY_SPACING: Final = 20 * MILLISECOND
+_RANK_STEP: Final = 2 * MILLISECOND
+
+
+class Foul(AssertionError):
+    """A rule was broken."""
+
+
+def expected_skew(settings: Settings, priority: int, interval: int) -> int:
+    """RFC 3768, section 6.1 (seconds, whatever the interval); RFC 9568, section 6.1 (a part of the interval)."""
+    return (256 - priority) * (SECOND if settings.version == 2 else interval) // 256
+
+
+def expected_priority(node: Node) -> int:
+    """Base and what trackers add, within 1..254; the owner's never changes; draining is 1."""
+    if node.settings.draining:
+        return 1
+    if node.settings.base_priority == _OWNER:
+        return _OWNER
+    return min(254, max(1, node.settings.base_priority + sum(c.value for c in node.contributions.values())))
+
+
+@dataclass
+class Sheet:
+    """What one process has heard and said."""
+
+    state: str = ""
+    """After the event before."""
+    listening_since: int | None = None
+    waiting_earliest: int = 0
+    """The last thing that re-arms the timer: entering BACKUP, or a MASTER that is to be waited for."""
+    waiting_latest: int = 0
+    """The same, or anything that excuses being late."""
+    shortest: int = 0
+    longest: int = 0
+    """Intervals of the advertisements it may wait by."""
+    zero_since: int | None = None
+    master_resigned_at: int | None = None
+    lower_since: int | None = None
+    last_priority: int | None = None
+    adopted: bool = False
+    master_since: int = -1
+    said_at: int = 0
+    """MASTER: the last advertisement of its own."""
+    replied_at: int = -SECOND
+    slowest: int = 0
+    """MASTER: the longest interval it had since the last advertisement."""
+    handing_over: bool = False
+    priority: int = 0
+    slept: bool = False
+    """It could not act in time: what it does in this wake-up is late."""
+
+
+class Referee:
+    """An Observer of the LAN."""
+
+    def __init__(self, lan: VirtualLan) -> None:
+        self._lan = lan
+        self.sheets: dict[str, Sheet] = {}
+        self.transitions = 0
+        self.challenged_at: dict[str, int] = {}
+        """When (on the LAN's clock) each MASTER heard anybody else last."""
+
+    def started(self, node: Node) -> None:
+        """A new process."""
+        now, interval = self.clock(node), node.settings.advert_interval
+        self.sheets[node.name] = Sheet(
+            adopted=node.holds, shortest=interval, longest=interval, slowest=interval, waiting_earliest=now
+        )
+
+    def excuse(self, node: Node) -> None:
+        """It was stalled: what it does now may be late."""
+        sheet, now = self.sheets[node.name], self.clock(node)
+        sheet.waiting_latest = max(sheet.waiting_latest, now)
+        sheet.slept = True
+        if sheet.master_resigned_at is not None:
+            sheet.master_resigned_at = now
+
+    # ---- every event
+
+    def handled(self, node: Node, event: ev.Event, effects: list[fx.Effect], was_master: bool, master: bytes) -> None:
+        """Checks one step of one core."""
+        core, sheet = node.core, self.sheets[node.name]
+        now = self.clock(node)
+        is_master = core.is_master
+        self._effects(node, effects, was_master=was_master, is_master=is_master)
+        if isinstance(event, ev.Heard) and event.source != node.source:
+            if was_master:
+                self.challenged_at[node.name] = self._lan.now
+                self._master_heard(node, sheet, event, effects, now)
+            else:
+                self._other_heard(node, sheet, event, master, now)
+        if is_master and not was_master:
+            self.transitions += 1
+            self._took_over(node, sheet, event, effects, now)
+        if was_master and not is_master:
+            self.transitions += 1
+            sheet.handing_over = False
+            self._waits_anew(node, sheet, now)
+        for effect in effects:
+            if isinstance(effect, fx.SendAdvertisement):
+                self._said(node, sheet, effect.priority, is_master=is_master, now=now)
+            elif isinstance(effect, fx.RemoveAddresses):
+                if sheet.adopted:
+                    sheet.waiting_latest = now  # it listened for one interval only; now for a whole one
+                sheet.adopted = False
+            elif isinstance(effect, fx.Transitioned) and effect.entered and effect.state != "MASTER":
+                self._waits_anew(node, sheet, now)
+        if isinstance(event, ev.Heard | ev.TimerExpired):
+            self.overdue(node)
+        else:
+            self._changed(node, sheet, event, now)
+        sheet.state = str(core.state)
+
+    def clock(self, node: Node) -> int:
+        """CLOCK_MONOTONIC of this node."""
+        return self._lan.now - node.behind
+
+    def _effects(self, node: Node, effects: list[fx.Effect], *, was_master: bool, is_master: bool) -> None:
+        kinds = [type(effect) for effect in effects]
+        if fx.SendGratuitousArp in kinds and not is_master:
+            raise Foul(f"{node.name}: gratuitous ARP from one that is not MASTER")
+        for effect in effects:
+            if isinstance(effect, fx.SendAdvertisement):
+                if not was_master and not is_master:
+                    raise Foul(f"{node.name} advertises and is not MASTER")
+                if effect.priority not in (0, expected_priority(node)):
+                    raise Foul(f"{node.name} says {effect.priority}, its priority is {expected_priority(node)}")
+        if was_master and not is_master and fx.RemoveAddresses not in kinds and fx.Released not in kinds:
+            raise Foul(f"{node.name} is MASTER no more and leaves its addresses")
+
+    # ---- BACKUP
+
+    def _other_heard(self, node: Node, sheet: Sheet, event: ev.Heard, master: bytes, now: int) -> None:
+        priority, interval = event.advertisement.priority, event.advertisement.interval
+        if priority == 0:
+            sheet.zero_since = now if sheet.zero_since is None else sheet.zero_since
+            if event.source == master and sheet.master_resigned_at is None:
+                sheet.master_resigned_at = now
+            return
+        if event.source == master or not master:
+            sheet.zero_since = None
+        sheet.master_resigned_at = None
+        sheet.last_priority = priority
+        sheet.shortest, sheet.longest = min(sheet.shortest, interval), max(sheet.longest, interval)
+        own = node.core.priority
+        if priority < own and (node.settings.preempt or own == _OWNER):
+            sheet.lower_since = now if sheet.lower_since is None else sheet.lower_since
+            if node.settings.preempt_delay:
+                sheet.waiting_latest = now
+        else:
+            sheet.lower_since = None
+            sheet.waiting_earliest = sheet.waiting_latest = now
+
+    def _took_over(self, node: Node, sheet: Sheet, event: ev.Event, effects: list[fx.Effect], now: int) -> None:
+        kinds = [type(effect) for effect in effects if not isinstance(effect, fx.Transitioned)]
+        if kinds[:3] != [fx.AddAddresses, fx.SendGratuitousArp, fx.SendAdvertisement]:
+            raise Foul(f"{node.name} becomes MASTER with {kinds}")
+        own = node.core.priority
+        sheet.master_since = now
+        sheet.said_at, sheet.slowest, sheet.handing_over = now, node.settings.advert_interval, False
+        starts = not isinstance(event, ev.TimerExpired) or sheet.state == "FAULT"
+        if starts:
+            if own != _OWNER:
+                raise Foul(f"{node.name} becomes MASTER by {event} from {sheet.state or 'the start'}")
+            return
+        self._not_too_early(node, sheet, own, now)
+        self._not_too_late(node, sheet, own, now)
+        sheet.adopted = False
+
+    def _not_too_early(self, node: Node, sheet: Sheet, own: int, now: int) -> None:
+        settings = node.settings
+        skew = expected_skew(settings, own, sheet.shortest)
+        if now - sheet.waiting_earliest >= settings.down_timer_adverts * sheet.shortest + skew:
+            return
+        if sheet.zero_since is not None and now - sheet.zero_since >= skew:
+            return
+        if sheet.adopted and now - sheet.waiting_earliest >= settings.advert_interval:
+            return
+        own_down = settings.down_timer_adverts * settings.advert_interval
+        own_down += expected_skew(settings, own, settings.advert_interval)
+        fast = settings.fast_preempt and (settings.preempt or own == _OWNER)
+        delay = 0 if own == _OWNER else settings.preempt_delay
+        if (
+            fast
+            and sheet.lower_since is not None
+            and sheet.listening_since is not None
+            and now - sheet.listening_since >= own_down
+            and now - sheet.lower_since >= max(skew, 0)
+            and (not delay or now - sheet.lower_since >= min(delay, own_down))
+        ):
+            return
+        raise Foul(f"{node.name} becomes MASTER too early")
+
+    def _not_too_late(self, node: Node, sheet: Sheet, own: int, now: int) -> None:
+        if sheet.slept:
+            return
+        settings = node.settings
+        skew = expected_skew(settings, own, sheet.longest) + settings.rank * _RANK_STEP + _ROUNDING
+        waited = now - max(sheet.waiting_earliest, sheet.waiting_latest)
+        if waited > settings.down_timer_adverts * sheet.longest + skew:
+            raise Foul(f"{node.name} hears no MASTER to wait for since {waited / SECOND} s and does not take over")
+        if sheet.master_resigned_at is not None and now - sheet.master_resigned_at > skew:
+            raise Foul(f"{node.name} heard the MASTER resign and does not take over")
+
+    def _waits_anew(self, node: Node, sheet: Sheet, now: int) -> None:
+        sheet.waiting_earliest = sheet.waiting_latest = now
+        sheet.zero_since = sheet.master_resigned_at = sheet.lower_since = None
+        if sheet.last_priority is not None and sheet.last_priority < node.core.priority:
+            sheet.lower_since = now  # heard while it was in FAULT
+        if sheet.listening_since is None:
+            sheet.listening_since = now
+        heard = (sheet.shortest, sheet.longest, node.settings.advert_interval)
+        sheet.shortest, sheet.longest = min(heard), max(heard)
+
+    def _changed(self, node: Node, sheet: Sheet, event: ev.Event, now: int) -> None:
+        """Anything but time and advertisements: from here it may be later than before, and by another interval."""
+        sheet.waiting_latest = max(sheet.waiting_latest, now)
+        sheet.slowest = max(sheet.slowest, node.settings.advert_interval)
+        if sheet.master_resigned_at is not None:
+            sheet.master_resigned_at = now
+        if isinstance(event, ev.LinkUp | ev.LinkDown):
+            sheet.listening_since, sheet.last_priority = now, None
+            self._waits_anew(node, sheet, now)
+        own = node.core.priority
+        if own != sheet.priority and sheet.last_priority is not None and not node.core.is_master:
+            if sheet.last_priority >= own:
+                sheet.lower_since = None
+            elif sheet.lower_since is None:
+                sheet.lower_since = now
+        sheet.priority = own
+
+    # ---- MASTER
+
+    def _master_heard(self, node: Node, sheet: Sheet, event: ev.Heard, effects: list[fx.Effect], now: int) -> None:
+        theirs, own = event.advertisement.priority, node.core.priority
+        stays = node.core.is_master
+        wins = theirs > own or (theirs == own and int.from_bytes(event.source) > int.from_bytes(node.source))
+        if sheet.handing_over:
+            if theirs and stays:
+                raise Foul(f"{node.name} was handing over, heard the new MASTER, and stays")
+            return
+        overslept = now - sheet.said_at > node.settings.down_timer_adverts * max(
+            sheet.slowest, node.settings.advert_interval
+        )
+        if theirs and (wins or overslept):
+            if stays:
+                raise Foul(
+                    f"{node.name} is MASTER with {own}, heard {theirs} {'' if wins else 'after sleeping'}and stays"
+                )
+            return
+        if not stays and now - sheet.said_at <= node.settings.down_timer_adverts * node.settings.advert_interval:
+            raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and yields")
+        if stays and now - sheet.replied_at >= _REPLY_SPACING:
+            if not any(isinstance(effect, fx.SendAdvertisement) and effect.priority for effect in effects):
+                raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and does not assert itself")
+            sheet.replied_at = now
+
+    def _said(self, node: Node, sheet: Sheet, priority: int, *, is_master: bool, now: int) -> None:
+        if priority:
+            if is_master:
+                self._spoke_in_time(node, sheet, now)
+            sheet.handing_over = False
+            sheet.said_at, sheet.slowest = now, node.settings.advert_interval
+        elif is_master:
+            sheet.handing_over = True
+
+    def _spoke_in_time(self, node: Node, sheet: Sheet, now: int) -> None:
+        late = now - sheet.said_at - sheet.slowest
+        if late > 0 and not sheet.slept and not sheet.handing_over:
+            raise Foul(f"{node.name} is MASTER and advertises {late / MILLISECOND} ms late")
+
+    def carried_out(self, node: Node) -> None:
+        """Everything of a wake-up was done: addresses are held by the MASTER alone."""
+        if node.router is not None and node.holds and not node.core.is_master and not self.sheets[node.name].adopted:
+            raise Foul(f"{node.name} is {node.core.state} and holds the address")
+
+    def overdue(self, node: Node) -> None:
+        """Should it have acted by now?"""
+        sheet, now = self.sheets[node.name], self.clock(node)
+        core = node.core
+        if core.is_master:
+            self._spoke_in_time(node, sheet, now)
+        elif core.state == "BACKUP" and sheet.listening_since is not None and self.takes_part(node):
+            self._not_too_late(node, sheet, core.priority, now)
+
+    def takes_part(self, node: Node) -> bool:
+        """Link up, nothing failed, every tracker known."""
+        known = node.contributions.keys() >= node.settings.trackers
+        return node.link and known and not any(value.fault for value in node.contributions.values())
