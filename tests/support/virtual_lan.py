@@ -376,6 +376,8 @@ class VirtualLan:
 
     def _carry_out(self, node: Node, effects: Iterable[fx.Effect]) -> None:
         effects = list(effects)
+        if not effects:
+            return
         for effect in effects:
             if isinstance(effect, fx.RemoveAddresses):
                 if node.holds:
