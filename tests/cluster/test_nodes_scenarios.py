@@ -11,7 +11,7 @@ import yaml
 
 from article import SAMPLES, sample_documents
 from hands import Hands
-from house import NAMESPACE, House
+from house import NAMESPACE, REPOSITORY, House
 from virtualip_agent.reporter.outbox import BURST
 from virtualip_api.status import parse_time
 
@@ -133,6 +133,30 @@ def test_s2_the_number_in_the_file_is_added_and_seen_on_the_wire(house: House, h
                 time.sleep(1)  # a burst would be spread
     print(f"S2: file written -> seen with kubectl get --watch after {max(times) * 1000:.0f} ms at most")
     assert max(times) < (0.3 if house.own else 2)
+
+
+@pytest.fixture
+def host_files(house: House) -> Iterator[None]:
+    """What deploy/overlays/host-files does to the agent, and back."""
+    patch = REPOSITORY / "deploy/overlays/host-files/control.yaml"
+    agent = ("-n", NAMESPACE, "rollout")
+    house.kubectl("-n", NAMESPACE, "patch", "daemonset", "virtualip-agent", f"--patch-file={patch}")
+    house.kubectl(*agent, "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
+    yield
+    house.kubectl(*agent, "undo", "daemonset/virtualip-agent")
+    house.kubectl(*agent, "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
+
+
+def test_s2_with_the_overlay_host_files_the_path_is_the_hosts(house: House, hands: Hands, host_files: None) -> None:
+    path = "/var/run/my_app/vrrp_track_file"
+    first = house.nodes[0]
+    hands.file(first, path, "5\n")
+    with applied(house, "s2"):
+        wait_master(house, first, 249)
+        hands.file(first, path, "6\n")
+        wait_master(house, first, 250)
+        hands.run(first, f"rm {path}")
+        assert wait_master(house, first, 244)["trackers"][0]["message"] == "missing: counts as 0"
 
 
 def test_a_file_that_flaps_at_20_hz_does_not_flood_the_api_and_its_last_number_arrives(
