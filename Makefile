@@ -12,7 +12,7 @@ override KUBECONFIG :=
 unexport KUBECONFIG
 endif
 
-export PYTHONPATH := tests/support:tests/cluster:deploy/demo
+export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo
 
 .PHONY: help demo demo-down test test-unit test-netns test-cluster simulate check format lock image clean
 

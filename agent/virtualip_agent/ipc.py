@@ -138,6 +138,8 @@ class Statistics(msgspec.Struct, frozen=True, tag="statistics"):
 
     routers: dict[str, dict[str, int]]
     process: dict[str, int]
+    lateness: dict[str, int] = {}
+    """The real-time timer's: upper bound of a bucket in microseconds (`inf`: none) -> how often it fired so late."""
 
 
 ToVrrp = Hello | SetRouter | SetContributions | RemoveRouter | Complete | GetStatistics

@@ -14,7 +14,7 @@ import heapq
 import itertools
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -133,7 +133,9 @@ class Move:
 class Observer(Protocol):
     """Is shown everything that a core is told and what it wants done."""
 
-    def handled(self, node: Node, event: ev.Event, effects: list[fx.Effect], was_master: bool, master: bytes) -> None:
+    def handled(
+        self, node: Node, event: ev.Event, effects: Sequence[fx.Effect], was_master: bool, master: bytes
+    ) -> None:
         """After one event; `was_master` and `master` are the core's own words from before it."""
 
     def carried_out(self, node: Node) -> None:
@@ -208,7 +210,7 @@ class VirtualLan:
         if node.runs:
             self._carry_out(node, self._handle(node, event))
 
-    def _handle(self, node: Node, event: ev.Event) -> list[fx.Effect]:
+    def _handle(self, node: Node, event: ev.Event) -> Sequence[fx.Effect]:
         core = node.core
         was_master, master = core.is_master, core.master
         effects = core.handle(event, self.now - node.behind)

@@ -55,7 +55,7 @@ def test_the_timer_fires_at_an_absolute_time_and_at_once_for_one_that_is_past() 
     timer.set(at)
     assert poll.poll(1)
     assert time.monotonic_ns() >= at
-    timer.clear()
+    timer.set(None)
     assert not poll.poll(0)
 
     timer.set(1)

@@ -6,22 +6,23 @@ advertisements, and only then the reports.
 """
 
 import logging
-import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.addresses import AddressKeeper, Refusal
+from virtualip_agent.realtime.listeners import Listeners
 from virtualip_agent.realtime.ports import Ports
+from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import RouteSocket
-from virtualip_agent.realtime.router import RunningRouter, parse_addresses, settings_of
+from virtualip_agent.realtime.router import RunningRouter, identity, link_problem, parse_addresses, settings_of
 from virtualip_agent.realtime.timers import Deadlines
 from virtualip_agent.realtime.vrrp_sockets import ArpSender, Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
-from virtualip_agent.vrrp.packet import TTL, Drop, parse
+from virtualip_agent.vrrp.packet import TTL
 from virtualip_agent.vrrp.priority import Contribution
-from virtualip_agent.vrrp.sync_group import Outcome, SyncGroups
+from virtualip_agent.vrrp.sync_group import SyncGroups
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 REFRESH_PERIOD: Final = 1 * SECOND
 _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
+_TIMER_EXPIRED: Final = ev.TimerExpired()
 _REFRESH: Final = ""
 """The name of the refresh among the deadlines; no router's."""
 
@@ -38,6 +40,7 @@ class Engine:
 
     def __init__(self, routes: RouteSocket, ports: Ports, arp: ArpSender, publish: Callable[[ipc.FromVrrp], None]):
         self.deadlines = Deadlines()
+        self.process = ProcessStatistics()
         self._routes = routes
         self._ports = ports
         self._arp = arp
@@ -45,11 +48,12 @@ class Engine:
         self._keeper = AddressKeeper(routes)
         self._routers: dict[str, RunningRouter] = {}
         self._groups = SyncGroups()
-        self._by_port: dict[tuple[int, int], RunningRouter] = {}
+        self._listeners = Listeners(ports, self.process)
         self._pending: list[tuple[RunningRouter, fx.Effect]] = []
+        self._advertisements: list[tuple[RunningRouter, int]] = []
+        """Those that are pending, with their priority."""
         self._refreshed_at = 0
         self._stopping = False
-        self._unknown: dict[str, int] = {}
 
     @property
     def finished(self) -> bool:
@@ -60,20 +64,16 @@ class Engine:
 
     def receive(self, receiver: Receiver, now: int) -> None:
         """Reads what arrived on an interface."""
-        for source, destination, ttl, payload in receiver.packets():
-            if len(payload) < 2 or ttl != TTL:
-                self._count_unknown(Drop.TTL if ttl != TTL else Drop.LENGTH)
-                continue
-            router = self._by_port.get((receiver.index, payload[1]))
-            if router is None:
-                self._count_unknown(Drop.VRID)
-                continue
-            router.count("received")
-            advertisement = parse(payload, source, destination)
-            if isinstance(advertisement, Drop):
-                router.count(advertisement)
-            else:
-                self._handle(router, ev.Heard(advertisement, source), now)
+        entries = receiver.cache.entries
+        for packet in receiver.packets():
+            said, ttl = packet
+            known = entries.get(said)
+            if known is None or ttl != TTL:
+                known = self._listeners.understand(receiver, packet)
+                if known is None:
+                    continue
+            known.peer.received += 1
+            self._handle(known.router, known.event, now)
 
     def links_changed(self, now: int) -> None:
         """After notifications: which routers does it concern?"""
@@ -105,11 +105,20 @@ class Engine:
 
     def expire(self, now: int) -> None:
         """Carries out what is due."""
+        first = self.deadlines.first
+        if first is None or first > now:
+            return
+        self.process.late(now - first)
         for name in self.deadlines.due(now):
-            if name == _REFRESH:
+            router = self._routers.get(name)
+            if router is not None:
+                deadline = router.core.deadline
+                if deadline is not None and deadline <= now:
+                    self._handle(router, _TIMER_EXPIRED, now)
+                else:
+                    self._arm(router)  # a MASTER was heard meanwhile
+            elif name == _REFRESH:
                 self._refresh(now)
-            elif name in self._routers:
-                self._handle(self._routers[name], ev.TimerExpired(), now)
 
     def stop(self, now: int) -> None:
         """Hands everything over; `finished` says when."""
@@ -133,7 +142,7 @@ class Engine:
             self._create(config, now, {})
         elif router.leaving:
             router.successor = config
-        elif _identity(config) != _identity(router.config):
+        elif identity(config) != identity(router.config):
             log.info("%s: VRID, version or interface changed: withdrawn and started anew", config.name)
             router.successor = config
             self._withdraw(router, now)
@@ -186,29 +195,29 @@ class Engine:
             except OSError as error:
                 problem = f"{link.name}: {error.strerror}"
         if port is not None and link is not None:
-            holder = self._by_port.get((link.index, router.config.vrid), router)
-            if holder is not router:
+            holder = self._listeners.holder(link.index, router.config.vrid)
+            if holder is not None and holder is not router:
                 problem, port = f"VRID {router.config.vrid} on {link.name} is {holder.name}'s", None
         if port is None:
             if router.last is None or router.sender is not None or router.link != link:
                 if link is None or (router.link is not None and router.link.index != link.index):
                     self._take_off([router])
-                self._detach(router)
+                self._listeners.remove(router)
                 router.attach(link, None)
                 self._close_ports()
-                self._handle(router, _link_problem(router, problem), now)
+                self._handle(router, link_problem(router, problem), now)
             return
         if before == (link, port):
             return
         moved = router.link is not None and link is not None and router.link.index != link.index
         if moved and router.core.is_master:
             self._take_off([router])
-        self._detach(router)
+        self._listeners.remove(router)
         router.attach(link, port)
         assert link is not None
         if router.core.is_master and before[0] is not None and before[0].hardware_address != link.hardware_address:
             self._pending.append((router, fx.SendGratuitousArp(first=True)))
-        self._by_port[link.index, router.config.vrid] = router
+        self._listeners.add(link.index, router)
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         self._handle(router, ev.LinkUp(port.source, adopted), now)
 
@@ -228,16 +237,13 @@ class Engine:
 
     def _close_ports(self) -> None:
         senders = {other.sender for other in self._routers.values() if other.sender is not None}
-        self._ports.close_unused(set(self._by_port), senders)
-
-    def _detach(self, router: RunningRouter) -> None:
-        for key in [key for key, other in self._by_port.items() if other is router]:
-            del self._by_port[key]
+        self._ports.close_unused(self._listeners.places, senders)
 
     def _forget(self, router: RunningRouter, now: int) -> None:
-        self._detach(router)
+        self._listeners.remove(router)
         del self._routers[router.name]
-        self._want(self._groups.remove(router.name, now))
+        for name, effects in self._groups.remove(router.name, now):
+            self._want(self._routers[name], effects)
         self.deadlines.forget(router.name)
         self._close_ports()
         for waiting in [other for other in self._routers.values() if other.sender is None]:
@@ -248,29 +254,43 @@ class Engine:
             self._publish(ipc.RouterGone(router.name))
 
     def _handle(self, router: RunningRouter, event: ev.Event, now: int) -> None:
-        self._want(self._groups.handle(router.name, event, now))
+        if router.config.group or type(event) is ev.SettingsChanged:
+            for name, effects in self._groups.handle(router.name, event, now):
+                self._want(self._routers[name], effects)
+        else:
+            self._want(router, router.core.handle(event, now))
 
-    def _want(self, outcome: Outcome) -> None:
-        for name, effects in outcome:
-            router = self._routers[name]
-            self._pending += [(router, effect) for effect in effects]
-            if router.core.deadline is not None:
-                self.deadlines.arm(name, router.core.deadline)
+    def _want(self, router: RunningRouter, effects: Iterable[fx.Effect]) -> None:
+        for effect in effects:
+            if type(effect) is fx.SendAdvertisement:
+                self._advertisements.append((router, effect.priority))
+            else:
+                self._pending.append((router, effect))
+        self._arm(router)
+
+    def _arm(self, router: RunningRouter) -> None:
+        deadline = router.core.deadline
+        if deadline is not None:
+            if router.core.is_master:
+                # at the end of its slot: due advertisements of many routers are said in one wake-up
+                deadline += -deadline % router.slot
+            self.deadlines.arm(router.config.name, deadline)
 
     # ---- effects
 
     def flush(self, now: int) -> None:
         """Carries out what this wake-up decided, in the order of effects.py, for all routers together."""
-        while self._pending:
+        while self._pending or self._advertisements:
             pending, self._pending = self._pending, []
-            refused = self._change_addresses(pending, now)
+            advertisements, self._advertisements = self._advertisements, []
+            refused = self._change_addresses(pending, now) if pending else {}
             for router, effect in pending:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
                 if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
                     self._send_garps(router)
-            for router, effect in pending:
-                if isinstance(effect, fx.SendAdvertisement) and router.name not in refused:
-                    self._send_advertisement(router, effect.priority)
+            for router, priority in advertisements:
+                if router.name not in refused:
+                    self._send_advertisement(router, priority)
             for name, refusal in refused.items():
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
@@ -317,7 +337,10 @@ class Engine:
             return
         try:
             router.sender.send(router.advertisement(priority))
-            router.count("sent" if priority else "sent_priority_0")
+            if priority:
+                router.sent += 1
+            else:
+                router.count("sent_priority_0")
         except OSError as error:
             router.count("send_failed")
             log.warning("%s: advertisement: %s", router.name, error.strerror)
@@ -334,6 +357,7 @@ class Engine:
         masters = [router for router in self._routers.values() if router.core.is_master]
         if masters and self._refreshed_at and now - self._refreshed_at > _LATE_REFRESH:
             # we slept: the kernel may have let them expire, and a refresh would bring them back silently
+            self.process.count("refresh_late")
             self._routes.resynchronise()
             self.links_changed(now)
         just_now = {router.name for router, _ in self._pending}
@@ -348,27 +372,9 @@ class Engine:
 
     # ---- counters
 
-    def _count_unknown(self, counter: str) -> None:
-        self._unknown[counter] = self._unknown.get(counter, 0) + 1
-
     def _statistics(self) -> ipc.Statistics:
         return ipc.Statistics(
-            routers={name: router.counters | router.core.drops for name, router in self._routers.items()},
-            process={**self._unknown, "cpu_ms": time.process_time_ns() // MILLISECOND},
+            routers={name: router.statistics() for name, router in self._routers.items()},
+            process=self.process.report() | {"lost_in_socket": self._ports.dropped},
+            lateness=self.process.lateness(),
         )
-
-
-def _identity(config: ipc.RouterConfig) -> tuple[object, ...]:
-    """What cannot change in place."""
-    return config.vrid, config.version, config.interface
-
-
-def _link_problem(router: RunningRouter, problem: str) -> ev.LinkDown:
-    link = router.link
-    if link is None:
-        return ev.LinkDown("NoInterface", problem)
-    if not link.usable:
-        return ev.LinkDown("LinkDown", f"{link.name} is {'down' if not link.up else 'without carrier'}")
-    if problem.startswith("VRID"):
-        return ev.LinkDown("VRIDInUse", problem)
-    return ev.LinkDown("NoInterface", problem or f"{link.name} has no address of its own to advertise from")

@@ -32,6 +32,8 @@ class Loop:
         self._epoll = select.epoll()
         self._timer = TimerFd()
         self._timer_at: int | None = None
+        """None: it has fired, or nothing is due."""
+        self._stopping = self._abandoned = False
         self._routes = RouteSocket()
         self._receivers: dict[int, Receiver] = {}
         self._clients: dict[int, socket.socket] = {}
@@ -56,30 +58,41 @@ class Loop:
 
     def run(self) -> None:
         """Returns when everything has been handed over after a signal."""
-        stopping = False
-        while not self._engine.finished:
-            ready = {descriptor for descriptor, _ in self._epoll.poll(maxevents=_MOST_EVENTS)}
+        engine, receivers, woke = self._engine, self._receivers, self._engine.process.woke
+        timer = self._timer.fileno()
+        while not engine.finished and not self._abandoned:
+            ready = self._epoll.poll(maxevents=_MOST_EVENTS)
             now = time.monotonic_ns()
-            for descriptor, receiver in list(self._receivers.items()):
-                if descriptor in ready:
-                    self._engine.receive(receiver, now)
-            if self._routes.fileno() in ready and self._routes.read_notifications():
-                self._engine.links_changed(now)
-            self._read_control(ready, now)
-            if self._wake_up in ready:
-                os.read(self._wake_up, 64)
-                if stopping:
-                    log.warning("a second signal: ending at once; the addresses are left to their lifetime")
-                    return
-                stopping = True
-                log.info("stopping: handing over")
-                self._engine.stop(now)
-            if self._timer.fileno() in ready:
-                self._timer.clear()
-                self._timer_at = None
-            self._engine.expire(now)
-            self._engine.flush(now)
+            others = None
+            for descriptor, _ in ready:
+                receiver = receivers.get(descriptor)
+                if receiver is not None:
+                    engine.receive(receiver, now)
+                elif descriptor == timer:
+                    self._timer_at = None
+                else:
+                    others = others or {descriptor for descriptor, _ in ready}
+            if others is not None:
+                self._read_others(others, now)
+            engine.expire(now)
+            engine.flush(now)
             self._arm()
+            woke(time.monotonic_ns() - now)
+
+    def _read_others(self, ready: set[int], now: int) -> None:
+        """What is not there at each wake-up: links and addresses, then control, then signals."""
+        if self._routes.fileno() in ready and self._routes.read_notifications():
+            self._engine.links_changed(now)
+        self._read_control(ready, now)
+        if self._wake_up in ready:
+            os.read(self._wake_up, 64)
+            if self._stopping:
+                log.warning("a second signal: ending at once; the addresses are left to their lifetime")
+                self._abandoned = True
+                return
+            self._stopping = True
+            log.info("stopping: handing over")
+            self._engine.stop(now)
 
     def _read_control(self, ready: set[int], now: int) -> None:
         if self._control.listener.fileno() in ready and self._control.accept():
@@ -99,7 +112,8 @@ class Loop:
 
     def _arm(self) -> None:
         first = self._engine.deadlines.first
-        if first is not None and first != self._timer_at:
+        if first != self._timer_at:
+            # setting it also takes back that it has fired: there is no need to read it
             self._timer.set(first)
             self._timer_at = first
 

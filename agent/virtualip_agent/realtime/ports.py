@@ -51,6 +51,16 @@ class Ports:
                 sender.close()
                 del self._senders[key]
 
+    def forget_advertisements(self) -> None:
+        """Other routers listen from now on: what was understood for those before is understood anew."""
+        for receiver, _ in self._receivers.values():
+            receiver.cache.clear()
+
+    @property
+    def dropped(self) -> int:
+        """Packets lost before they could be read, on the sockets that are open."""
+        return sum(receiver.dropped for receiver, _ in self._receivers.values())
+
     def close(self) -> None:
         """Closes everything."""
         self.close_unused(set(), set())

@@ -10,6 +10,7 @@ from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.vrrp_sockets import Sender, stamp_hardware_address
 from virtualip_agent.rtnetlink import Link
 from virtualip_agent.vrrp import effects as fx
+from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Settings
@@ -17,8 +18,18 @@ from virtualip_agent.vrrp.timing import SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 _LARGEST_CACHE = 8
+_MOST_PEERS: Final = 32
+_OTHERS: Final = b""
+_SLOTS: Final = 16
 BOOT: Final = time.monotonic_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 """The machine's boot on the clock of the timers (CLOCK_MONOTONIC: it stands still while the machine is suspended)."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """A source address from which advertisements for a router came."""
+
+    received: int = 0
 
 
 @dataclass(slots=True)
@@ -35,6 +46,9 @@ class RunningRouter:
     """To be started when this one has been released: an edit that cannot be applied in place."""
     leaving: bool = False
     counters: dict[str, int] = field(default_factory=dict)
+    sent: int = 0
+    """Advertisements that were not resignations."""
+    peers: dict[bytes, Peer] = field(default_factory=dict)
     last: fx.Transitioned | None = None
     since: float = 0.0
     _stamped: dict[int, bytes] = field(default_factory=dict)
@@ -53,6 +67,25 @@ class RunningRouter:
     def count(self, counter: str, by: int = 1) -> None:
         """One more."""
         self.counters[counter] = self.counters.get(counter, 0) + by
+
+    @property
+    def slot(self) -> int:
+        """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
+        return self.config.advert_interval // _SLOTS
+
+    def peer(self, source: bytes) -> Peer:
+        """The counters of a source; of all others together, where there are too many to be true."""
+        known = self.peers.get(source)
+        if known is None:
+            known = self.peers.setdefault(source if len(self.peers) < _MOST_PEERS else _OTHERS, Peer())
+        return known
+
+    def statistics(self) -> dict[str, int]:
+        """Every counter; `received_from_ADDRESS` for each peer."""
+        peers = {f"received_from_{_text(source) or 'others'}": peer.received for source, peer in self.peers.items()}
+        unread = sum(value for name, value in self.counters.items() if name.startswith("drop_"))
+        received = sum(peer.received for peer in self.peers.values()) + unread
+        return self.counters | self.core.drops | peers | {"sent": self.sent, "received": received}
 
     def reconfigure(self, config: ipc.RouterConfig) -> None:
         """Takes a new configuration; the caller tells the core."""
@@ -154,3 +187,20 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         group=config.group,
         trackers=frozenset(config.trackers),
     )
+
+
+def identity(config: ipc.RouterConfig) -> tuple[object, ...]:
+    """What cannot change in place."""
+    return config.vrid, config.version, config.interface
+
+
+def link_problem(router: RunningRouter, problem: str) -> ev.LinkDown:
+    """What is wrong with the link, for the core."""
+    link = router.link
+    if link is None:
+        return ev.LinkDown("NoInterface", problem)
+    if not link.usable:
+        return ev.LinkDown("LinkDown", f"{link.name} is {'down' if not link.up else 'without carrier'}")
+    if problem.startswith("VRID"):
+        return ev.LinkDown("VRIDInUse", problem)
+    return ev.LinkDown("NoInterface", problem or f"{link.name} has no address of its own to advertise from")

@@ -37,19 +37,12 @@ class TimerFd:
         """Readable when the time has come."""
         return int(self._descriptor)
 
-    def set(self, at: int) -> None:
-        """Nanoseconds of time.monotonic_ns(); a time that is past fires at once."""
-        seconds, nanoseconds = divmod(max(at, 1), _SECOND)
+    def set(self, at: int | None) -> None:
+        """Nanoseconds of time.monotonic_ns(); a time that is past fires at once, None never."""
+        seconds, nanoseconds = (0, 0) if at is None else divmod(max(at, 1), _SECOND)
         self._value.value.seconds = seconds
         self._value.value.nanoseconds = nanoseconds
         self._libc.timerfd_settime(self._descriptor, _TFD_TIMER_ABSTIME, self._pointer, None)
-
-    def clear(self) -> None:
-        """Takes note that it has fired."""
-        try:
-            os.read(self._descriptor, 8)
-        except BlockingIOError:
-            return
 
     def close(self) -> None:
         """Closes the descriptor."""

@@ -6,10 +6,15 @@ from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from virtualip_agent.realtime import packet_filter
+from virtualip_agent.realtime.advertisement_cache import AdvertisementCache
 from virtualip_agent.vrrp.packet import GROUP, PROTOCOL, TTL
 
 _IP_MULTICAST_ALL: Final = 49
 _SO_RCVBUFFORCE: Final = 33
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("9I")
+_DROPS: Final = 8
+"""linux/sock_diag.h: SK_MEMINFO_DROPS."""
 _RECEIVE_BUFFER: Final = 4 << 20
 """Room for what arrives while the process is stopped or late: it reads its queue before it speaks."""
 _LARGEST_PACKET: Final = 2048
@@ -17,16 +22,22 @@ _MOST_AT_ONCE: Final = 2000
 """Packets read before timers get their turn, in a flood."""
 _INTERNETWORK_CONTROL: Final = 0xC0
 """IP precedence 6, as routing protocols use it (RFC 791)."""
+_PLAIN_HEADER: Final = 0x45
+"""IPv4, 20 bytes: no options. The kernel gives a raw socket no packet with less than a whole header (ip_rcv)."""
 _GROUP: Final = socket.inet_aton(GROUP)
 
 
 class Packet(NamedTuple):
-    """A VRRP message as it came: packed addresses, TTL, and what followed the IP header."""
+    """A VRRP message as it came."""
 
-    source: bytes
-    destination: bytes
+    said: bytes
+    """Source and destination address, packed, and what followed the IP header: the same bytes each time that the same
+    is said."""
     ttl: int
-    payload: bytes
+
+    def dissect(self) -> tuple[bytes, bytes, bytes]:
+        """Source, destination and payload."""
+        return self.said[:4], self.said[4:8], self.said[8:]
 
 
 class Receiver:
@@ -35,6 +46,7 @@ class Receiver:
     def __init__(self, interface: str, index: int, vrids: Collection[int], incarnation: int = 0) -> None:
         self.index = index
         self.incarnation = incarnation
+        self.cache = AdvertisementCache()
         self._socket = socket.socket(
             socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL
         )
@@ -64,6 +76,12 @@ class Receiver:
         """Has the kernel pass these VRIDs only."""
         packet_filter.attach(self._socket, vrids)
 
+    @property
+    def dropped(self) -> int:
+        """Packets for which the kernel had no room in the queue."""
+        counters = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        return int(_MEMINFO.unpack(counters)[_DROPS])
+
     def packets(self) -> Iterator[Packet]:
         """What waits in the queue."""
         receive = self._socket.recv
@@ -75,9 +93,10 @@ class Receiver:
             except OSError:
                 # ENETDOWN is reported once on a socket whose interface went; the link watch knows more
                 return
-            if len(packet) >= 20:
-                header = (packet[0] & 0x0F) * 4
-                yield Packet(packet[12:16], packet[16:20], packet[8], packet[header:])
+            if packet[0] == _PLAIN_HEADER:
+                yield Packet(packet[12:], packet[8])
+            else:
+                yield Packet(packet[12:20] + packet[(packet[0] & 0x0F) * 4 :], packet[8])
 
 
 class Sender:

@@ -65,6 +65,16 @@ class MasterSchedule:
             self._advertise_at = now + settings.advert_interval
         return True
 
+    def only_advertisement_due(self, settings: Settings, now: int) -> bool:
+        """Whether the interval is over and no gratuitous ARP, answer or putting back is due; it counts as said."""
+        if (
+            self.put_back.due_at is not None
+            or self._reply_at is not None
+            or (self._garp_at and now >= self._garp_at[0])
+        ):
+            return False
+        return self.advertisement_due(settings, now)
+
     def hasten(self, settings: Settings, now: int) -> None:
         """The interval was edited: a shorter one holds from now."""
         self._advertise_at = min(self._advertise_at, now + settings.advert_interval)

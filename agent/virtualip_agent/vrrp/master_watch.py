@@ -137,6 +137,20 @@ class MasterWatch:
             return delay or "MayNotPreempt"
         return "LowerPriority" if priority > own_priority else "EqualPriority"
 
+    def waits_for(self, source: bytes, own_priority: int, settings: Settings, now: int) -> bool:
+        """Whether what was heard just now is the one MASTER there is, and nothing but its silence ends the waiting."""
+        return (
+            self._heard_at == self._seen_at == now
+            and self.master == source
+            and self._resigned_at is None
+            and not self.adopted
+            and (self._master_priority >= own_priority or not preempts(own_priority, settings))
+        )
+
+    def repeated(self, now: int) -> None:
+        """The same advertisement again, where `waits_for` held after the one before."""
+        self._heard_at = self._seen_at = now
+
     def compare(self, own_priority: int, settings: Settings, now: int) -> None:
         """Priority or settings changed: is the MASTER that was heard last still one to wait for?"""
         if self._seen_at is None or self._resigned_at is not None:

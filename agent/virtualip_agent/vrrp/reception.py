@@ -17,10 +17,13 @@ class Reception:
         self.drops: dict[str, int] = {}
         self.mismatches: dict[bytes, str] = {}
         """Member's source address -> what differs, for a person to read. Replaced when it changes, never altered."""
+        self.flawless = False
+        """Whether the last one that was judged agreed with our settings in everything, and so does every member."""
         self._until: dict[bytes, int] = {}
 
     def accepts(self, event: ev.Heard, own_source: bytes, settings: Settings, now: int) -> bool:
         """Whether the advertisement counts."""
+        self.flawless = False
         if event.source == own_source:
             self._count(Drop.OWN_ADDRESS)
             return False
@@ -34,6 +37,7 @@ class Reception:
                 self.mismatches = others | ({event.source: mismatch} if mismatch else {})
         if drop is not None:
             self._count(drop)
+        self.flawless = drop is None and not mismatch and not self.mismatches
         return drop is None
 
     def forget(self, settings: Settings, now: int) -> None:

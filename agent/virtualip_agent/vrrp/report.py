@@ -13,13 +13,13 @@ class Report:
         self.takeover = -1
         self._told: tuple[object, ...] = ()
 
-    def news(self, state: State, priority: int, message: str, *others: object) -> fx.Transitioned | None:
-        """The effect to be carried out where anything differs from what was told last."""
+    def news(self, state: State, priority: int, message: str, *others: object) -> tuple[fx.Transitioned, ...]:
+        """The effect to be carried out, where anything differs from what was told last."""
         if state is State.FAULT:
             message = self.fault_message
         seen = (state, priority, self.reason, message, *others)
         if seen == self._told:
-            return None
+            return ()
         entered = not self._told or self._told[0] != state
         self._told = seen
-        return fx.Transitioned(state, self.reason, message, self.takeover, entered)
+        return (fx.Transitioned(state, self.reason, message, self.takeover, entered),)

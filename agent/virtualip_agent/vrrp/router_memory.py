@@ -10,6 +10,7 @@ from virtualip_agent.vrrp.master_watch import MasterWatch
 from virtualip_agent.vrrp.reception import Reception
 from virtualip_agent.vrrp.report import Report
 from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.steady_state import SteadyState
 from virtualip_api.status import State
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class RouterMemory:
         self._hand_over: HandOver | None = None
         self._stop: ev.Stop | None = None
         self._report = Report()
+        self._steady = SteadyState()
 
     @property
     def state(self) -> State:

@@ -17,7 +17,7 @@ A router that is being stopped or withdrawn belongs to no group any more; one th
 keeps the others from taking over, but not from being MASTER.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from virtualip_agent.vrrp import effects as fx
@@ -30,7 +30,7 @@ from virtualip_agent.vrrp.virtual_router import VirtualRouter
 if TYPE_CHECKING:
     from virtualip_agent.vrrp.priority import Contribution
 
-Outcome = list[tuple[str, list[fx.Effect]]]
+Outcome = list[tuple[str, Sequence[fx.Effect]]]
 """(router's name, what it wants done)"""
 
 

@@ -4,6 +4,7 @@
 them; what it remembers is in router_memory.py.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from virtualip_agent.vrrp import effects as fx
@@ -22,9 +23,20 @@ Effects = list[fx.Effect]
 class VirtualRouter(RouterMemory):
     """The state machine. Not thread-safe; one event at a time."""
 
-    def handle(self, event: ev.Event, now: int) -> Effects:
+    def handle(self, event: ev.Event, now: int) -> Sequence[fx.Effect]:
         """Carries out one event at the time `now` (nanoseconds). See effects.py for the order of what it returns."""
+        if event is self._steady.repeating:
+            self.deadline = self._steady.repeated(self._watch, now)
+            return ()
+        quiet = self._phase is Phase.MASTER and self._hand_over is None and not self.mismatches
+        if quiet and type(event) is ev.TimerExpired and self._schedule.only_advertisement_due(self.settings, now):
+            self.deadline = self._schedule.deadline
+            return self._steady.advertise(self.priority)
+        return self._handle(event, now)
+
+    def _handle(self, event: ev.Event, now: int) -> Effects:
         effects: Effects = []
+        self._steady.repeating = None
         if self._phase is Phase.STOPPED:
             return effects
         match event:
@@ -63,11 +75,10 @@ class VirtualRouter(RouterMemory):
             case _:
                 assert_never(event)
         self._reception.forget(self.settings, now)
-        effective = self.fitness.effective
-        news = self._report.news(self.state, effective.priority, effective.message, self.master, self.mismatches)
-        if news is not None:
-            effects.append(news)
+        effects += self._report.news(self.state, *self.fitness.effective[:2], self.master, self.mismatches)
         self._arm(now)
+        if type(event) is ev.Heard and self._phase is Phase.BACKUP and not effects and self._reception.flawless:
+            self._steady.heard(event, self._watch, self.priority, self.settings, now)
         return effects
 
     # ---- what decides between the phases

@@ -4,6 +4,7 @@ It keeps, for each node and on that node's clock, what was heard and when. A len
 take-over must not come before the earliest that any reading of the rules allows, nor after the latest.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,7 +96,9 @@ class Referee:
 
     # ---- every event
 
-    def handled(self, node: Node, event: ev.Event, effects: list[fx.Effect], was_master: bool, master: bytes) -> None:
+    def handled(
+        self, node: Node, event: ev.Event, effects: Sequence[fx.Effect], was_master: bool, master: bytes
+    ) -> None:
         """Checks one step of one core."""
         core, sheet = node.core, self.sheets[node.name]
         now = self.clock(node)
@@ -133,7 +136,7 @@ class Referee:
         """CLOCK_MONOTONIC of this node."""
         return self._lan.now - node.behind
 
-    def _effects(self, node: Node, effects: list[fx.Effect], *, was_master: bool, is_master: bool) -> None:
+    def _effects(self, node: Node, effects: Sequence[fx.Effect], *, was_master: bool, is_master: bool) -> None:
         kinds = [type(effect) for effect in effects]
         if fx.SendGratuitousArp in kinds and not is_master:
             raise Foul(f"{node.name}: gratuitous ARP from one that is not MASTER")
@@ -169,7 +172,7 @@ class Referee:
             sheet.lower_since = None
             sheet.waiting_earliest = sheet.waiting_latest = now
 
-    def _took_over(self, node: Node, sheet: Sheet, event: ev.Event, effects: list[fx.Effect], now: int) -> None:
+    def _took_over(self, node: Node, sheet: Sheet, event: ev.Event, effects: Sequence[fx.Effect], now: int) -> None:
         kinds = [type(effect) for effect in effects if not isinstance(effect, fx.Transitioned)]
         if kinds[:3] != [fx.AddAddresses, fx.SendGratuitousArp, fx.SendAdvertisement]:
             raise Foul(f"{node.name} becomes MASTER with {kinds}")
@@ -249,7 +252,7 @@ class Referee:
 
     # ---- MASTER
 
-    def _master_heard(self, node: Node, sheet: Sheet, event: ev.Heard, effects: list[fx.Effect], now: int) -> None:
+    def _master_heard(self, node: Node, sheet: Sheet, event: ev.Heard, effects: Sequence[fx.Effect], now: int) -> None:
         theirs, own = event.advertisement.priority, node.core.priority
         stays = node.core.is_master
         wins = theirs > own or (theirs == own and int.from_bytes(event.source) > int.from_bytes(node.source))

@@ -1,0 +1,56 @@
+"""Which virtual router hears what arrives on which interface, and what is dropped before one does."""
+
+from virtualip_agent.realtime.advertisement_cache import Known
+from virtualip_agent.realtime.ports import Ports
+from virtualip_agent.realtime.process_statistics import ProcessStatistics
+from virtualip_agent.realtime.router import RunningRouter
+from virtualip_agent.realtime.vrrp_sockets import Packet, Receiver
+from virtualip_agent.vrrp import events as ev
+from virtualip_agent.vrrp.packet import TTL, Drop, parse
+
+
+class Listeners:
+    """By interface and VRID."""
+
+    def __init__(self, ports: Ports, process: ProcessStatistics) -> None:
+        self._ports = ports
+        self._process = process
+        self._at: dict[tuple[int, int], RunningRouter] = {}
+
+    @property
+    def places(self) -> set[tuple[int, int]]:
+        """Interface index and VRID, of each."""
+        return set(self._at)
+
+    def holder(self, index: int, vrid: int) -> RunningRouter | None:
+        """Who listens there."""
+        return self._at.get((index, vrid))
+
+    def add(self, index: int, router: RunningRouter) -> None:
+        """Listens from now on."""
+        self._at[index, router.config.vrid] = router
+        self._ports.forget_advertisements()
+
+    def remove(self, router: RunningRouter) -> None:
+        """Listens no more, wherever it did."""
+        for place in [place for place, other in self._at.items() if other is router]:
+            del self._at[place]
+        self._ports.forget_advertisements()
+
+    def understand(self, receiver: Receiver, packet: Packet) -> Known | None:
+        """Parses what was not heard before; None where it was dropped and counted."""
+        source, destination, payload = packet.dissect()
+        if len(payload) < 2 or packet.ttl != TTL:
+            self._process.count(Drop.TTL if packet.ttl != TTL else Drop.LENGTH)
+            return None
+        router = self._at.get((receiver.index, payload[1]))
+        if router is None:
+            self._process.count(Drop.VRID)
+            return None
+        advertisement = parse(payload, source, destination)
+        if isinstance(advertisement, Drop):
+            router.count(advertisement)
+            return None
+        known = Known(router, router.peer(source), ev.Heard(advertisement, source))
+        receiver.cache.put(packet.said, known)
+        return known
