@@ -34,6 +34,16 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """From vrrp: False while it stands by because another agent holds this node's lock."""
 
 
+class Garp(msgspec.Struct, frozen=True):
+    """How a MASTER announces its addresses. Durations are nanoseconds."""
+
+    repeat: int = 5
+    interval: int = 50_000_000
+    delay: int = 5_000_000_000
+    refresh: int = 0
+    refresh_repeat: int = 1
+
+
 class RouterConfig(msgspec.Struct, frozen=True):
     """One virtual router, ready to run. Durations are nanoseconds; addresses are packed or text as named."""
 
@@ -54,6 +64,7 @@ class RouterConfig(msgspec.Struct, frozen=True):
     down_timer_adverts: int = 3
     rank: int = 0
     draining: bool = False
+    garp: Garp = Garp()
     lifetime: int = 30
     """L, seconds: after so long without a refresh the kernel drops the addresses."""
     authentication: bytes = b""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
 
-from virtualip_api.duration import MILLISECOND, SECOND
+from virtualip_api.duration import MILLISECOND, MINUTE, SECOND, format_duration
 from virtualip_api.fields import Fields, read
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND, is_interface_name
 from virtualip_api.notify import Notify, parse_notify
@@ -20,6 +20,7 @@ LONGEST_PASSWORD = 8
 """RFC 2338, section 5.3.6: PASS is 8 bytes, zero-padded."""
 LONGEST_DELAY = 1000 * SECOND
 """keepalived's preempt_delay."""
+LONGEST_GARP_REFRESH = 24 * 60 * MINUTE
 
 _V3_STEP = 10 * MILLISECOND
 _V3_LONGEST_INTERVAL = 4095 * _V3_STEP
@@ -49,6 +50,17 @@ class Authentication:
 
 
 @dataclass(frozen=True, slots=True)
+class Garp:
+    """How a MASTER announces its addresses, by gratuitous ARP. Durations are nanoseconds."""
+
+    repeat: int = 5
+    interval: int = 50 * MILLISECOND
+    delay: int = 5 * SECOND
+    refresh: int = 0
+    refresh_repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class VirtualIPSpec:
     """`spec` of a VirtualIP. Durations are nanoseconds."""
 
@@ -66,6 +78,7 @@ class VirtualIPSpec:
     startup_delay: int = 0
     down_timer_adverts: int = 3
     authentication: Authentication | None = None
+    garp: Garp = Garp()
     sync_group: str | None = None
     trackers: tuple[Tracker, ...] = ()
     notify: tuple[Notify, ...] = ()
@@ -133,6 +146,7 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         startup_delay=fields.duration("startupDelay", 0, LONGEST_DELAY, 0),
         down_timer_adverts=fields.integer("downTimerAdverts", 1, 100, 3),
         authentication=_parse_authentication(fields, version),
+        garp=_parse_garp(fields),
         sync_group=_parse_sync_group(fields),
         trackers=parse_trackers(fields),
         notify=parse_notify(fields),
@@ -176,6 +190,23 @@ def _parse_interface(fields: Fields) -> str | None:
     if name and not is_interface_name(name):
         fields.error("interface", f"{name!r} is not an interface's name")
     return name or None
+
+
+def _parse_garp(spec: Fields) -> Garp:
+    fields = spec.child("garp")
+    if fields is None:
+        return Garp()
+    garp = Garp(
+        repeat=fields.integer("repeat", 1, 20, 5),
+        interval=fields.duration("interval", MILLISECOND, 10 * SECOND, 50 * MILLISECOND),
+        delay=fields.duration("delay", 0, LONGEST_DELAY, 5 * SECOND),
+        refresh=fields.duration("refresh", 0, LONGEST_GARP_REFRESH, 0),
+        refresh_repeat=fields.integer("refreshRepeat", 1, 20, 1),
+    )
+    if 0 < garp.refresh < SECOND:
+        fields.error("refresh", f"{format_duration(garp.refresh)} is not 0s (never) or within 1s..24h")
+    fields.finish()
+    return garp
 
 
 def _parse_sync_group(fields: Fields) -> str | None:

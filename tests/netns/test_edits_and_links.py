@@ -61,6 +61,51 @@ def test_two_vips_that_swap_their_addresses_both_keep_one(servers: Servers) -> N
     assert one.host.has(second)
 
 
+def test_two_vips_that_swap_their_vrids_on_all_nodes_both_keep_their_addresses(servers: Servers) -> None:
+    # static manifests only: in the API a VRID is immutable
+    first, second = "192.168.122.210", "192.168.122.211"
+
+    def both(a: int, b: int) -> str:
+        return fast("a", addresses=[f"{first}/24"], vrid=a) + "---\n" + fast("b", addresses=[f"{second}/24"], vrid=b)
+
+    for server in servers:
+        server.manifest("both.yaml", both(61, 62))
+        server.start_engine()
+        for name in "ab":
+            servers[0].wait_state(name, "MASTER")
+    for name in "ab":
+        servers[1].wait(name, lambda entry: entry["reason"] == "LowerPriority")
+    for server in servers:
+        server.manifest("both.yaml", both(62, 61))
+    time.sleep(3.5)  # longer than a lifetime: what is there is there to stay
+    for name in "ab":
+        servers[0].wait_state(name, "MASTER")
+        servers[1].wait(name, lambda entry: entry["reason"] == "LowerPriority")
+    assert [[server.host.has(address) for address in (first, second)] for server in servers] == [
+        [True, True],
+        [False, False],
+    ]
+
+
+def test_an_address_that_moves_to_another_vip_and_its_vrid_to_a_third_stays(servers: Servers) -> None:
+    one, _ = servers
+    first, second = "192.168.122.210", "192.168.122.211"
+
+    def vip(name: str, address: str, vrid: int) -> str:
+        return fast(name, addresses=[f"{address}/24"], vrid=vrid)
+
+    one.manifest("all.yaml", vip("a", first, 61) + "---\n" + vip("b", second, 62))
+    one.start_engine()
+    for name in "ab":
+        one.wait_state(name, "MASTER")
+    # a goes; its address is b's, its VRID c's, and b's address as well
+    one.manifest("all.yaml", vip("b", first, 62) + "---\n" + vip("c", second, 61))
+    one.wait_state("c", "MASTER")
+    time.sleep(3.5)
+    assert [one.detail(name)["addresses"] for name in "bc"] == [[f"{first}/24"], [f"{second}/24"]]
+    assert [one.host.has(address) for address in (first, second)] == [True, True]
+
+
 def test_the_same_vrid_twice_on_an_interface_is_fault_for_the_second_and_changes_nothing_for_the_first(
     servers: Servers,
 ) -> None:

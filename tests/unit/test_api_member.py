@@ -72,7 +72,7 @@ def test_a_plan_is_read_as_it_was_made_and_what_chose_the_nodes_is_left_out() ->
     ({"revision": None}, "spec.revision: is required"),
     ({"spec": None}, "spec.spec: is required"),
     ({"spec": {"addresses": ["192.0.2.1/32"], "vrid": 300}}, "spec.spec.vrid: 300 is not within 1..255"),
-    ({"spec": SPEC | {"garp": {"repeat": 5}}}, "spec.spec.garp: unknown field"),
+    ({"spec": SPEC | {"fromTheFuture": {"repeat": 5}}}, "spec.spec.fromTheFuture: unknown field"),
     ({"spec": SPEC | {"trackers": [{"name": "x", "bfd": {"peer": "x"}}]}},
      "spec.spec.trackers[0].bfd: unknown field"),
     ({"members": [{"node": "a", "addresses": ["nowhere"]}]},

@@ -70,9 +70,9 @@ def test_a_partition_that_heals_leaves_one_and_the_clients_with_it(moment: float
 def test_a_new_source_address_is_told_at_once_so_that_its_resignation_will_count() -> None:
     router = a_master()
     router.sleep(4)
-    assert router.tell(ev.LinkUp(host(111))) == [fx.SendAdvertisement(100)]
+    assert router.tell(ev.LinkUp(host(111))) == [fx.SendGratuitousArp(first=True), fx.SendAdvertisement(100)]
     assert router.core.master == host(111)
-    assert router.tell(ev.LinkUp(host(111))) == []
+    assert router.tell(ev.LinkUp(host(111))) == [fx.SendGratuitousArp(first=True)]
 
 
 def test_the_loser_has_a_last_word_after_it_let_go_so_that_the_winner_tells_the_neighbours_again() -> None:

@@ -4,11 +4,12 @@ import itertools
 
 import pytest
 
-from one_router import FAILED, OneRouter
+from one_router import FAILED, OneRouter, host
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
-from virtualip_agent.vrrp.garp_rounds import garp_rounds
+from virtualip_agent.vrrp.garp_rounds import GarpRounds
 from virtualip_agent.vrrp.priority import Contribution
+from virtualip_agent.vrrp.settings import Garp
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
 
@@ -26,22 +27,21 @@ def test_a_take_over_without_a_resignation_is_told_again_until_the_old_masters_a
     router.until(1)
     router.hear(200)
     rounds = rounds_after_take_over(router)
-    assert rounds[:2] == [0, 0.05]
+    assert rounds[:5] == [0, 0.05, 0.1, 0.15, 0.2]
     until_expiry = [moment for moment in rounds if moment <= 6]
     gaps = [later - earlier for earlier, later in itertools.pairwise(until_expiry)]
     assert max(gaps) <= 0.5
-    assert until_expiry[-1] == 6
-    assert all(moment <= 6 for moment in rounds)
+    assert until_expiry[-1] == rounds[-1] == 6
 
 
 @pytest.mark.parametrize("resigns", [True, False])
-def test_a_take_over_from_one_that_lets_go_is_told_at_50_ms_1_s_and_5_s(resigns: bool) -> None:
+def test_a_take_over_from_one_that_lets_go_is_told_five_times_and_five_times_again_after_5_s(resigns: bool) -> None:
     router = OneRouter()
     for moment in (1, 2, 3, 4):
         router.until(moment)
         router.hear(200)
     router.hear(0 if resigns else 50)
-    assert rounds_after_take_over(router) == [0, 0.05, 1, 5]
+    assert rounds_after_take_over(router) == [0, 0.05, 0.1, 0.15, 0.2, 5, 5.05, 5.1, 5.15, 5.2]
 
 
 def test_the_first_round_is_marked_as_it_is_not_paced() -> None:
@@ -84,13 +84,80 @@ def test_the_first_losing_advertisement_is_answered_whatever_the_clock_says() ->
     assert fx.SendGratuitousArp() in router.hear(50)
 
 
-@pytest.mark.parametrize("lifetime", [3, 4, 30])
-def test_rounds_are_in_order_and_end(lifetime: int) -> None:
-    for contested in (False, True):
-        rounds = list(garp_rounds(7, lifetime * SECOND, contested=contested))
-        assert rounds == sorted(set(rounds))
-        assert rounds[0] == 7 + 50 * MILLISECOND
-        assert rounds[-1] == 7 + max(5 * SECOND, (lifetime + 2) * SECOND if contested else 0)
+@pytest.mark.parametrize("lifetime", [0, 3, 4, 30])
+def test_rounds_come_one_after_the_other_and_end(lifetime: int) -> None:
+    rounds, garp = GarpRounds(), Garp()
+    rounds.announce(garp, 7, lifetime=lifetime * SECOND)
+    times = []
+    while (at := rounds.deadline(garp)) is not None:
+        assert not rounds.due(garp, at - 1)
+        assert rounds.due(garp, at)
+        times.append(at)
+    assert times == sorted(set(times))
+    assert times[0] == 7 + 50 * MILLISECOND
+    assert times[-1] == 7 + max(5_200 * MILLISECOND, (lifetime + 2) * SECOND if lifetime else 0)
+
+
+def resigned_to(**garp: int) -> OneRouter:
+    """A router that will be MASTER after another's resignation."""
+    router = OneRouter(garp=Garp(**garp))
+    for moment in (1, 2, 3, 4):
+        router.until(moment)
+        router.hear(200)
+    router.hear(0)
+    return router
+
+
+def test_how_often_and_when_is_a_setting() -> None:
+    assert rounds_after_take_over(resigned_to(repeat=2, interval=SECOND, delay=10 * SECOND)) == [0, 1, 10, 11]
+    assert rounds_after_take_over(resigned_to(repeat=1, delay=0)) == [0]
+    assert rounds_after_take_over(resigned_to(repeat=1, delay=SECOND)) == [0, 1]
+
+
+def test_a_refresh_comes_for_as_long_as_we_are_master() -> None:
+    router = resigned_to(repeat=1, delay=0, refresh=20 * SECOND, refresh_repeat=2)
+    assert rounds_after_take_over(router) == [0, 20, 20.05, 40, 40.05, 60]
+    router.hear(250)
+    router.log.clear()
+    router.until(router.now / SECOND + 2)
+    assert not router.wanted(fx.SendGratuitousArp)
+
+
+def test_a_refresh_that_is_edited_holds_at_once() -> None:
+    router = resigned_to(repeat=1, delay=0)
+    rounds_after_take_over(router)
+    router.log.clear()
+    start = router.now / SECOND
+    router.edit(garp=Garp(repeat=1, delay=0, refresh=3600 * SECOND))
+    assert router.core.deadline is not None
+    router.edit(garp=Garp(repeat=1, delay=0, refresh=100 * SECOND))
+    router.until(start + 41)
+    assert router.times(fx.SendGratuitousArp) == [pytest.approx(start + 40)]
+
+
+def test_who_answers_a_loser_tells_the_neighbours_with_a_whole_burst_but_not_each_time() -> None:
+    router = resigned_to()
+    rounds_after_take_over(router)
+    router.log.clear()
+    start = router.now / SECOND
+    for moment in range(5):
+        router.until(start + moment)
+        router.hear(50)
+    router.until(start + 20)
+    rounds = [round(moment - start, 6) for moment in router.times(fx.SendGratuitousArp)]
+    assert rounds == [0, 0.05, 0.1, 0.15, 0.2, 1, 2, 3, 4, 5, 5.05, 5.1, 5.15, 5.2]
+
+
+def test_a_link_that_is_another_while_we_are_master_is_told_to_the_neighbours() -> None:
+    router = OneRouter(lifetime=3 * SECOND)
+    router.become_master()
+    router.until(30)
+    router.log.clear()
+    assert router.tell(ev.LinkUp(host(101))) == [fx.SendGratuitousArp(first=True)]
+    router.until(40)
+    assert router.times(fx.SendGratuitousArp) == pytest.approx(
+        [30, 30.05, 30.1, 30.15, 30.2, 35, 35.05, 35.1, 35.15, 35.2]
+    )
 
 
 def test_a_losing_advertisement_that_came_too_soon_to_be_answered_is_followed_by_gratuitous_arp_all_the_same() -> None:

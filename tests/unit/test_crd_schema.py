@@ -58,6 +58,7 @@ FULL: dict[str, Any] = {
     "startupDelay": "45s",
     "downTimerAdverts": 5,
     "authentication": {"type": "PASS", "secretKeyRef": {"name": "web", "key": "password"}},
+    "garp": {"repeat": 3, "interval": "20ms", "delay": "10s", "refresh": "60s", "refreshRepeat": 2},
     "syncGroup": "edge",
     "trackers": [
         {
@@ -222,6 +223,7 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
             virtual_ip.Authentication,
             {"secretName": {"type", "secretKeyRef"}, "secretKey": set(), "passwordFile": set()},
         ),
+        (at(SPEC, "garp"), virtual_ip.Garp, {}),
         (at(SPEC, "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodePriorities", "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodeSelector", "matchExpressions"), selector.Requirement, {}),

@@ -2,7 +2,7 @@
 
 from virtualip_agent.control.frames import advertisement_payload, announcement
 from virtualip_agent.control.instance import Instance
-from virtualip_agent.ipc import RouterConfig
+from virtualip_agent.ipc import Garp, RouterConfig
 from virtualip_api.duration import SECOND
 from virtualip_api.virtual_ip import LONGEST_PASSWORD
 
@@ -52,6 +52,13 @@ def compile_router(instance: Instance) -> RouterConfig:
         down_timer_adverts=spec.down_timer_adverts,
         rank=instance.rank,
         draining=instance.draining,
+        garp=Garp(
+            repeat=spec.garp.repeat,
+            interval=spec.garp.interval,
+            delay=spec.garp.delay,
+            refresh=spec.garp.refresh,
+            refresh_repeat=spec.garp.refresh_repeat,
+        ),
         lifetime=lifetime(instance),
         authentication=instance.password.ljust(LONGEST_PASSWORD, b"\0") if instance.password else b"",
         members=instance.members,

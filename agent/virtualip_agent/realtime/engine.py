@@ -11,6 +11,7 @@ from typing import Final
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.addresses import AddressKeeper, Refusal
+from virtualip_agent.realtime.garp_pacer import GarpPacer
 from virtualip_agent.realtime.listeners import Listeners
 from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
@@ -33,6 +34,8 @@ _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
 _TIMER_EXPIRED: Final = ev.TimerExpired()
 _REFRESH: Final = ""
 """The name of the refresh among the deadlines; no router's."""
+_PACER: Final = " "
+"""The same of the rounds of gratuitous ARP that were put off; `flush` sends them."""
 
 
 class Engine:
@@ -49,6 +52,7 @@ class Engine:
         self._routers: dict[str, RunningRouter] = {}
         self._groups = SyncGroups()
         self._listeners = Listeners(ports, self.process)
+        self._pacer = GarpPacer()
         self._pending: list[tuple[RunningRouter, fx.Effect]] = []
         self._advertisements: list[tuple[RunningRouter, int]] = []
         """Those that are pending, with their priority."""
@@ -215,8 +219,6 @@ class Engine:
         self._listeners.remove(router)
         router.attach(link, port)
         assert link is not None
-        if router.core.is_master and before[0] is not None and before[0].hardware_address != link.hardware_address:
-            self._pending.append((router, fx.SendGratuitousArp(first=True)))
         self._listeners.add(link.index, router)
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         self._handle(router, ev.LinkUp(port.source, adopted), now)
@@ -287,7 +289,10 @@ class Engine:
             for router, effect in pending:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
                 if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
-                    self._send_garps(router)
+                    if effect.first:
+                        self._send_garps(router, router.garps())
+                    else:
+                        self._pacer.want(router)
             for router, priority in advertisements:
                 if router.name not in refused:
                     self._send_advertisement(router, priority)
@@ -306,6 +311,10 @@ class Engine:
             for router, effect in pending:
                 if isinstance(effect, fx.Released):
                     self._forget(router, now)
+        for router, frames in self._pacer.due(now):
+            self._send_garps(router, frames)
+        if self._pacer.next_at is not None:
+            self.deadlines.arm(_PACER, self._pacer.next_at)
 
     def _change_addresses(self, pending: Iterable[tuple[RunningRouter, fx.Effect]], now: int) -> dict[str, Refusal]:
         # the last word of this wake-up counts: a router may have become MASTER and yielded within it
@@ -320,12 +329,12 @@ class Engine:
             self.deadlines.arm(_REFRESH, now + REFRESH_PERIOD)
         return self._keeper.add(added)
 
-    def _send_garps(self, router: RunningRouter) -> None:
+    def _send_garps(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
         link = router.link
         if link is None:
             return
         try:
-            for frame in router.garps():
+            for frame in frames:
                 self._arp.send(link.name, frame)
                 router.count("garp_sent")
         except OSError as error:

@@ -13,7 +13,7 @@ from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution
-from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.settings import Garp, Settings
 from virtualip_agent.vrrp.timing import SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
@@ -181,6 +181,13 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         down_timer_adverts=config.down_timer_adverts,
         rank=config.rank,
         draining=config.draining,
+        garp=Garp(
+            repeat=config.garp.repeat,
+            interval=config.garp.interval,
+            delay=config.garp.delay,
+            refresh=config.garp.refresh,
+            refresh_repeat=config.garp.refresh_repeat,
+        ),
         lifetime=config.lifetime * SECOND,
         authentication=config.authentication,
         members=frozenset(IPv4Address(member).packed for member in config.members),

@@ -1,9 +1,8 @@
 """What a MASTER has to do and when: advertise, repeat its gratuitous ARP, put its addresses back."""
 
-from collections import deque
 from typing import Final
 
-from virtualip_agent.vrrp.garp_rounds import garp_rounds
+from virtualip_agent.vrrp.garp_rounds import GarpRounds
 from virtualip_agent.vrrp.put_back import PutBack
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND
@@ -24,30 +23,35 @@ class MasterSchedule:
         self._advertised_at = 0
         self._replied_at = -_REPLY_SPACING
         self._reply_at: int | None = None
-        self._garp_at: deque[int] = deque()
+        self._garp = GarpRounds()
         self._tied_since = self._tied_at = -_NEVER
 
-    @property
-    def deadline(self) -> int:
+    def deadline(self, settings: Settings) -> int:
         """When something is due."""
         deadline = self._advertise_at
-        if self._garp_at:
-            deadline = min(deadline, self._garp_at[0])
+        garp_at = self._garp.deadline(settings.garp)
+        if garp_at is not None:
+            deadline = min(deadline, garp_at)
         if self._reply_at is not None:
             deadline = min(deadline, self._reply_at)
         return deadline if self.put_back.due_at is None else min(deadline, self.put_back.due_at)
 
-    def announce(self, settings: Settings, now: int, *, contested: bool) -> None:
-        """The addresses came onto the interface and a first gratuitous ARP was said: plans the other rounds."""
-        self._garp_at = garp_rounds(now, settings.lifetime, contested=contested)
+    def announce(self, settings: Settings, now: int, *, contested: bool = False) -> None:
+        """The addresses came onto the interface and a first gratuitous ARP was said: plans the other rounds.
 
-    def garp_due(self, now: int) -> bool:
-        """Whether a round is due; rounds that were missed are one."""
-        due = False
-        while self._garp_at and now >= self._garp_at[0]:
-            self._garp_at.popleft()
-            due = True
-        return due
+        contested: the MASTER before us did not let go by itself.
+        """
+        self._garp.announce(settings.garp, now, lifetime=settings.lifetime if contested else 0)
+
+    def announce_again(self, settings: Settings, now: int) -> None:
+        """A losing advertisement was answered, also with gratuitous ARP. The other rounds follow, unless they do
+        already: who goes on losing is not answered with a burst each time."""
+        if self._garp.announced(now):
+            self.announce(settings, now)
+
+    def garp_due(self, settings: Settings, now: int) -> bool:
+        """Whether a round is due."""
+        return self._garp.due(settings.garp, now)
 
     def advertised(self, settings: Settings, now: int) -> None:
         """An advertisement was said out of turn: the next is an interval from now."""
@@ -67,11 +71,10 @@ class MasterSchedule:
 
     def only_advertisement_due(self, settings: Settings, now: int) -> bool:
         """Whether the interval is over and no gratuitous ARP, answer or putting back is due; it counts as said."""
-        if (
-            self.put_back.due_at is not None
-            or self._reply_at is not None
-            or (self._garp_at and now >= self._garp_at[0])
-        ):
+        if self.put_back.due_at is not None or self._reply_at is not None:
+            return False
+        garp_at = self._garp.deadline(settings.garp)
+        if garp_at is not None and now >= garp_at:
             return False
         return self.advertisement_due(settings, now)
 
@@ -108,6 +111,6 @@ class MasterSchedule:
 
     def resign(self) -> None:
         """Nothing more is announced or put back."""
-        self._garp_at.clear()
+        self._garp.forget()
         self._reply_at = None
         self.put_back.due_at = None

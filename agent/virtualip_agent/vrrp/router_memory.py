@@ -117,7 +117,7 @@ class RouterMemory:
             case Phase.MASTER if self._hand_over is not None:
                 self.deadline = self._hand_over.deadline
             case Phase.MASTER:
-                self.deadline = self._schedule.deadline
+                self.deadline = self._schedule.deadline(self.settings)
             case Phase.FAULT:
                 self.deadline = self.fitness.retry_at
             case _:

@@ -2,7 +2,23 @@
 
 from dataclasses import dataclass
 
-from virtualip_agent.vrrp.timing import DOWN_TIMER_ADVERTS, SECOND
+from virtualip_agent.vrrp.timing import DOWN_TIMER_ADVERTS, MILLISECOND, SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Garp:
+    """How a MASTER announces its addresses: gratuitous ARP, or for IPv6 unsolicited Neighbour Advertisements."""
+
+    repeat: int = 5
+    """How many rounds a burst has."""
+    interval: int = 50 * MILLISECOND
+    """Between the rounds of a burst: a switch that was moving its own tables missed the first."""
+    delay: int = 5 * SECOND
+    """When a second burst comes; 0: none."""
+    refresh: int = 0
+    """How often the addresses are announced all the while; 0: never."""
+    refresh_repeat: int = 1
+    """How many rounds a refresh has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +42,7 @@ class Settings:
     rank: int = 0
     """Among members of equal base priority: delays by a few milliseconds so that they do not all act at once."""
     draining: bool = False
+    garp: Garp = Garp()
     lifetime: int = 30 * SECOND
     """L: how long a dead node's kernel keeps the addresses."""
     authentication: bytes = b""

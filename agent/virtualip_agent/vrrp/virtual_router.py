@@ -30,7 +30,7 @@ class VirtualRouter(RouterMemory):
             return ()
         quiet = self._phase is Phase.MASTER and self._hand_over is None and not self.mismatches
         if quiet and type(event) is ev.TimerExpired and self._schedule.only_advertisement_due(self.settings, now):
-            self.deadline = self._schedule.deadline
+            self.deadline = self._schedule.deadline(self.settings)
             return self._steady.advertise(self.priority)
         return self._handle(event, now)
 
@@ -211,6 +211,7 @@ class VirtualRouter(RouterMemory):
     def _reply(self, now: int, effects: Effects) -> None:
         if self._schedule.may_reply(now):
             effects.append(fx.SendGratuitousArp())
+            self._schedule.announce_again(self.settings, now)
             self._advertise(now, effects)
 
     def _master_expired(self, now: int, effects: Effects) -> None:
@@ -224,7 +225,7 @@ class VirtualRouter(RouterMemory):
             self._put_addresses_back(now, effects)
         if self._schedule.reply_due(now):
             self._reply(now, effects)
-        if self._schedule.garp_due(now):
+        if self._schedule.garp_due(self.settings, now):
             effects.append(fx.SendGratuitousArp())
         if self._schedule.advertisement_due(self.settings, now):
             effects.append(fx.SendAdvertisement(self.priority))
@@ -240,7 +241,7 @@ class VirtualRouter(RouterMemory):
 
     def _put_addresses_back(self, now: int, effects: Effects) -> None:
         effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
-        self._schedule.announce(self.settings, now, contested=False)
+        self._schedule.announce(self.settings, now)
 
     # ---- leaving MASTER by our own will
 
@@ -300,11 +301,15 @@ class VirtualRouter(RouterMemory):
         was_down = self.fitness.link_up(event.source)
         if was_down:
             self._watch.deafen()
-        if self._phase is Phase.MASTER and self._watch.master != event.source:
-            # a resignation counts only from the address that was heard as MASTER
-            self._watch.master = event.source
+        if self._phase is Phase.MASTER:
             if self._hand_over is None:
-                self._advertise(now, effects)
+                # it may be another port of the switch, or another hardware address
+                effects.append(fx.SendGratuitousArp(first=True))
+                self._schedule.announce(self.settings, now)
+                if self._watch.master != event.source:
+                    # a resignation counts only from the address that was heard as MASTER
+                    self._advertise(now, effects)
+            self._watch.master = event.source
         elif self._phase is Phase.BACKUP and event.adopted:
             effects.append(fx.RemoveAddresses())  # we take part already: they are not ours to hold
         elif self._phase in (Phase.INITIALIZE, Phase.FAULT):
