@@ -19,6 +19,8 @@ RTM_GETLINK: Final = 18
 RTM_NEWADDR: Final = 20
 RTM_DELADDR: Final = 21
 RTM_GETADDR: Final = 22
+RTM_NEWNETCONF: Final = 80
+RTM_GETNETCONF: Final = 82
 
 NLM_F_REQUEST: Final = 0x001
 NLM_F_ACK: Final = 0x004
@@ -29,6 +31,9 @@ NLM_F_CREATE: Final = 0x400
 
 RTMGRP_LINK: Final = 0x1
 RTMGRP_IPV4_IFADDR: Final = 0x10
+RTMGRP_IPV6_IFADDR: Final = 0x100
+RTMGRP_IPV6_NETCONF: Final = 1 << 24
+"""RTNLGRP_IPV6_NETCONF is the 25th."""
 
 TAG: Final = 112
 """IFA_PROTO of our addresses (VRRP's protocol number): ownership that survives the process."""
@@ -36,7 +41,15 @@ TAG: Final = 112
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_CACHEINFO: Final = 6
+_IFA_FLAGS: Final = 8
 _IFA_PROTO: Final = 11
+_IFA_F_TEMPORARY: Final = 0x01
+_IFA_F_NODAD: Final = 0x02
+_IFA_F_DADFAILED: Final = 0x08
+_IFA_F_TENTATIVE: Final = 0x40
+_IFA_F_NOPREFIXROUTE: Final = 0x200
+_NETCONFA_IFINDEX: Final = 1
+_NETCONFA_FORWARDING: Final = 2
 _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
 _IFLA_LINK: Final = 5
@@ -55,6 +68,8 @@ _IFINFOMSG: Final = struct.Struct("=BxHiII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _CACHEINFO: Final = struct.Struct("=IIII")
 _ERROR: Final = struct.Struct("=i")
+_FLAGS: Final = struct.Struct("=I")
+_NETCONFMSG: Final = struct.Struct("=Bxxx")
 
 
 class Message(NamedTuple):
@@ -69,13 +84,15 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IPv4 address on an interface."""
+    """An address on an interface; of which family says its length."""
 
     index: int
     ip: bytes
     prefix_length: int
     tag: int = 0
     """IFA_PROTO; 0 where the kernel (before 5.18) does not keep it."""
+    unusable: str = ""
+    """Why nothing may be sent from it (IPv6: `tentative`, `duplicate`, `temporary`); empty: it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +124,13 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
+def _family(address: Address) -> int:
+    return socket.AF_INET if len(address.ip) == 4 else socket.AF_INET6
+
+
 def _address_body(address: Address, *more: bytes) -> bytes:
     return (
-        _IFADDRMSG.pack(socket.AF_INET, address.prefix_length, 0, 0, address.index)
+        _IFADDRMSG.pack(_family(address), address.prefix_length, 0, 0, address.index)
         + _attribute(_IFA_LOCAL, address.ip)
         + _attribute(_IFA_ADDRESS, address.ip)
         + b"".join(more)
@@ -117,14 +138,25 @@ def _address_body(address: Address, *more: bytes) -> bytes:
 
 
 def new_address(address: Address, lifetime: int, sequence: int, *, exclusive: bool) -> bytes:
-    """Adds the address (EEXIST where it is there) or refreshes it; `lifetime` in seconds, preferred 0."""
+    """Adds the address (EEXIST where it is there) or refreshes it; `lifetime` in seconds, preferred 0.
+
+    IPv6: without duplicate address detection (the MASTER before may answer on for a moment, and a second of waiting is
+    a second without the address), and without a prefix route, which would end with the address.
+    """
     flags = NLM_F_ACK | NLM_F_CREATE | (NLM_F_EXCL if exclusive else NLM_F_REPLACE)
     body = _address_body(
         address,
         _attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0, lifetime, 0, 0)),
         _attribute(_IFA_PROTO, bytes([TAG])),
+        *_ipv6_flags(address),
     )
     return _message(RTM_NEWADDR, flags, sequence, body)
+
+
+def _ipv6_flags(address: Address) -> tuple[bytes, ...]:
+    if _family(address) != socket.AF_INET6:
+        return ()
+    return (_attribute(_IFA_FLAGS, _FLAGS.pack(_IFA_F_NODAD | _IFA_F_NOPREFIXROUTE)),)
 
 
 def delete_address(address: Address, sequence: int) -> bytes:
@@ -133,8 +165,13 @@ def delete_address(address: Address, sequence: int) -> bytes:
 
 
 def dump_addresses(sequence: int) -> bytes:
-    """Asks for all IPv4 addresses."""
-    return _message(RTM_GETADDR, NLM_F_DUMP, sequence, _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0))
+    """Asks for all addresses of either family."""
+    return _message(RTM_GETADDR, NLM_F_DUMP, sequence, _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))
+
+
+def dump_forwarding(sequence: int) -> bytes:
+    """Asks for the IPv6 settings of all interfaces; EOPNOTSUPP where the kernel has no IPv6."""
+    return _message(RTM_GETNETCONF, NLM_F_DUMP, sequence, _NETCONFMSG.pack(socket.AF_INET6))
 
 
 def dump_links(sequence: int) -> bytes:
@@ -171,15 +208,41 @@ def _attributes(payload: bytes, offset: int) -> dict[int, bytes]:
 
 
 def parse_address(payload: bytes) -> Address | None:
-    """The address of an RTM_NEWADDR or RTM_DELADDR; None where it is not IPv4."""
-    family, prefix_length, _, _, index = _IFADDRMSG.unpack_from(payload)
-    if family != socket.AF_INET:
+    """The address of an RTM_NEWADDR or RTM_DELADDR; None where it is neither IPv4 nor IPv6."""
+    family, prefix_length, flags, _, index = _IFADDRMSG.unpack_from(payload)
+    if family not in (socket.AF_INET, socket.AF_INET6):
         return None
     attributes = _attributes(payload, _IFADDRMSG.size)
     ip = attributes.get(_IFA_LOCAL) or attributes.get(_IFA_ADDRESS)
     if ip is None:
         return None
-    return Address(index, ip, prefix_length, (attributes.get(_IFA_PROTO) or b"\0")[0])
+    unusable = ""
+    if family == socket.AF_INET6:
+        if _IFA_FLAGS in attributes:
+            (flags,) = _FLAGS.unpack(attributes[_IFA_FLAGS])
+        unusable = _unusable(flags)
+    return Address(index, ip, prefix_length, (attributes.get(_IFA_PROTO) or b"\0")[0], unusable)
+
+
+def _unusable(flags: int) -> str:
+    # a duplicate stays tentative as well
+    for flag, why in (
+        (_IFA_F_DADFAILED, "duplicate"),
+        (_IFA_F_TENTATIVE, "tentative"),
+        (_IFA_F_TEMPORARY, "temporary"),
+    ):
+        if flags & flag:
+            return why
+    return ""
+
+
+def parse_forwarding(payload: bytes) -> tuple[int, bool] | None:
+    """Interface index and `forwarding` of an RTM_NEWNETCONF for IPv6; None where it is about something else."""
+    attributes = _attributes(payload, _NETCONFMSG.size)
+    index, forwarding = attributes.get(_NETCONFA_IFINDEX), attributes.get(_NETCONFA_FORWARDING)
+    if payload[0] != socket.AF_INET6 or index is None or forwarding is None:
+        return None
+    return int.from_bytes(index, sys.byteorder, signed=True), forwarding != bytes(4)
 
 
 def parse_link(payload: bytes) -> Link | None:

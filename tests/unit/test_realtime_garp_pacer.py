@@ -11,7 +11,7 @@ from virtualip_agent.realtime.garp_pacer import BUDGET, PAUSE, GarpPacer
 def router(name: str, frames: int = 1) -> Any:
     """As much of a RunningRouter as the pacer looks at."""
     told = tuple(f"{name} {number}".encode() for number in range(frames))
-    return SimpleNamespace(name=name, core=SimpleNamespace(is_master=True), link="eth0", garps=lambda: told)
+    return SimpleNamespace(name=name, core=SimpleNamespace(is_master=True), link="eth0", announcements=lambda: told)
 
 
 def everything(pacer: GarpPacer) -> list[list[bytes]]:
@@ -63,6 +63,6 @@ def test_who_is_master_no_more_when_its_turn_comes_is_left_out() -> None:
     gone, stays = router("gone", 50), router("stays")
     pacer.want(gone)
     pacer.want(stays)
-    assert [frame for _, frames in pacer.due(0) for frame in frames] == list(gone.garps()[:BUDGET])
+    assert [frame for _, frames in pacer.due(0) for frame in frames] == list(gone.announcements()[:BUDGET])
     gone.core.is_master = False
     assert pacer.due(PAUSE) == [(stays, (b"stays 0",))]

@@ -3,13 +3,16 @@
 import errno
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, ip_address
 from typing import NamedTuple
 
-from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.interfaces import Interfaces, Vip, is_link_local
 from virtualip_agent.realtime.route_socket import Change, RouteSocket
 from virtualip_agent.realtime.router import RunningRouter
 from virtualip_agent.rtnetlink import Address
+
+Place = tuple[int, bytes]
+"""Interface index and packed address."""
 
 
 class Refusal(NamedTuple):
@@ -54,13 +57,15 @@ class AddressKeeper:
                 if refusal is not None:
                     refused[router.name] = refusal
             if result:
-                text = f"{IPv4Address(change.address.ip)}: {os.strerror(result)}"
+                text = f"{ip_address(change.address.ip)}: {os.strerror(result)}"
                 refused.setdefault(router.name, Refusal("KernelRefused", text))
         return refused
 
-    def remove(self, routers: Iterable[RunningRouter], keep: Collection[bytes] = ()) -> None:
+    def remove(self, routers: Iterable[RunningRouter], keep: Collection[Place] = ()) -> None:
         """Takes off what is ours of these routers' addresses, but for those to keep."""
-        self._routes.change([Change(found, add=False) for found in self._held(routers) if found.ip not in keep])
+        self._routes.change(
+            [Change(found, add=False) for found in self._held(routers) if (found.index, found.ip) not in keep]
+        )
 
     def refresh(self, routers: Iterable[RunningRouter]) -> None:
         """Renews the lifetimes, all in one batch: touching one address of a node delays the expiry of the others.
@@ -95,24 +100,28 @@ class AddressKeeper:
         return self._foreign(router) is not None
 
     def _foreign(self, router: RunningRouter) -> Refusal | None:
-        """The same IP anywhere on this node that is not ours, whatever its prefix."""
+        """The same IP anywhere on this node that is not ours, whatever its prefix; a link-local one there alone."""
         for address in router.addresses:
             for holder in self._interfaces.holders(address.ip.packed):
+                elsewhere = router.link is None or holder.index != router.link.index
+                if elsewhere and is_link_local(holder.ip):
+                    continue
                 if not self._interfaces.is_ours(holder):
                     link = self._interfaces.links.get(holder.index)
                     where = link.name if link else f"interface {holder.index}"
-                    text = f"{IPv4Address(holder.ip)}/{holder.prefix_length} is on {where} already and is not ours"
+                    text = f"{ip_address(holder.ip)}/{holder.prefix_length} is on {where} already and is not ours"
                     return Refusal("AddressInUse", text)
         return None
 
-    def _add_change(self, router: RunningRouter, address: IPv4Interface) -> Change:
+    def _add_change(self, router: RunningRouter, address: Vip) -> Change:
         assert router.link is not None
         index = router.link.index
         found = self._interfaces.ours_on(index, address.ip.packed)
         if found is not None:
             return Change(found, add=True, lifetime=router.lifetime)
-        prefix_length = address.network.prefixlen
-        if not self._interfaces.subnet_has_primary(index, address):
-            prefix_length = 32
+        prefix_length: int = address.max_prefixlen
+        # IPv6 never goes on with its prefix: a /64 takes the node's own on-link route with it when it expires
+        if isinstance(address, IPv4Interface) and self._interfaces.subnet_has_primary(index, address):
+            prefix_length = address.network.prefixlen
         new = Address(index, address.ip.packed, prefix_length)
         return Change(new, add=True, exclusive=True, lifetime=router.lifetime)

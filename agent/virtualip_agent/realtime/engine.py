@@ -6,19 +6,21 @@ advertisements, and only then the reports.
 """
 
 import logging
+import socket
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from virtualip_agent import ipc
-from virtualip_agent.realtime.addresses import AddressKeeper, Refusal
+from virtualip_agent.realtime.addresses import AddressKeeper, Place, Refusal
 from virtualip_agent.realtime.garp_pacer import GarpPacer
 from virtualip_agent.realtime.listeners import Listeners
+from virtualip_agent.realtime.location import locate
 from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import RouteSocket
-from virtualip_agent.realtime.router import RunningRouter, identity, link_problem, parse_addresses, settings_of
+from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
 from virtualip_agent.realtime.timers import Deadlines
-from virtualip_agent.realtime.vrrp_sockets import ArpSender, Receiver
+from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import TTL
@@ -41,12 +43,12 @@ _PACER: Final = " "
 class Engine:
     """Owns the routers. `publish` is given every message for control."""
 
-    def __init__(self, routes: RouteSocket, ports: Ports, arp: ArpSender, publish: Callable[[ipc.FromVrrp], None]):
+    def __init__(self, routes: RouteSocket, ports: Ports, frames: FrameSender, publish: Callable[[ipc.FromVrrp], None]):
         self.deadlines = Deadlines()
         self.process = ProcessStatistics()
         self._routes = routes
         self._ports = ports
-        self._arp = arp
+        self._frames = frames
         self._publish = publish
         self._keeper = AddressKeeper(routes)
         self._routers: dict[str, RunningRouter] = {}
@@ -147,15 +149,16 @@ class Engine:
         elif router.leaving:
             router.successor = config
         elif identity(config) != identity(router.config):
-            log.info("%s: VRID, version or interface changed: withdrawn and started anew", config.name)
+            log.info("%s: what cannot change in place was edited: withdrawn and started anew", config.name)
             router.successor = config
             self._withdraw(router, now)
         elif config != router.config:
-            kept = frozenset(address.ip.packed for address in parse_addresses(config))
-            if router.core.is_master:
-                self._take_off([router], kept)
+            if router.core.is_master and router.link is not None:
+                index = router.link.index
+                self._take_off([router], {(index, address.ip.packed) for address in parse_addresses(config)})
             router.reconfigure(config)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
+            self._attach(router, now)  # the members and the addresses decide on the source
 
     def _create(self, config: ipc.RouterConfig, now: int, contributions: dict[str, Contribution]) -> None:
         core = VirtualRouter(settings_of(config))
@@ -188,29 +191,21 @@ class Engine:
 
     def _attach(self, router: RunningRouter, now: int) -> None:
         """Finds interface and source address, and tells the core where they are new."""
-        interfaces = self._routes.interfaces
-        link, problem = interfaces.find(router.config.interface, router.addresses)
-        source = None if link is None else interfaces.source(link.index, router.addresses)
         before = (router.link, router.sender)
-        port = None
-        if link is not None and link.usable and source is not None:
-            try:
-                port = self._ports.open(link, source, router.config.vrid)
-            except OSError as error:
-                problem = f"{link.name}: {error.strerror}"
-        if port is not None and link is not None:
-            holder = self._listeners.holder(link.index, router.config.vrid)
-            if holder is not None and holder is not router:
-                problem, port = f"VRID {router.config.vrid} on {link.name} is {holder.name}'s", None
-        if port is None:
-            if router.last is None or router.sender is not None or router.link != link:
+        interfaces = self._routes.interfaces
+        link, found = locate(router, interfaces, self._listeners, self._ports)
+        router.set_forwarding(link is not None and link.index in interfaces.forwarding)
+        if isinstance(found, ev.LinkDown):
+            if router.down != found or router.link != link:
                 if link is None or (router.link is not None and router.link.index != link.index):
                     self._take_off([router])
                 self._listeners.remove(router)
                 router.attach(link, None)
+                router.down = found
                 self._close_ports()
-                self._handle(router, link_problem(router, problem), now)
+                self._handle(router, found, now)
             return
+        port = found
         if before == (link, port):
             return
         moved = router.link is not None and link is not None and router.link.index != link.index
@@ -223,16 +218,16 @@ class Engine:
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         self._handle(router, ev.LinkUp(port.source, adopted), now)
 
-    def _take_off(self, routers: Collection[RunningRouter], keep: Collection[bytes] = ()) -> None:
+    def _take_off(self, routers: Collection[RunningRouter], keep: Collection[Place] = ()) -> None:
         """Removes these routers' addresses, but not what another MASTER here has by now: an address may have moved
         between VirtualIPs by an edit."""
         if not routers:
             return
         names = {router.name for router in routers}
         others = {
-            address.ip.packed
+            (other.link.index, address.ip.packed)
             for other in self._routers.values()
-            if other.core.is_master and other.name not in names
+            if other.core.is_master and other.link is not None and other.name not in names
             for address in other.addresses
         }
         self._keeper.remove(routers, others.union(keep))
@@ -290,7 +285,7 @@ class Engine:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
                 if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
                     if effect.first:
-                        self._send_garps(router, router.garps())
+                        self._announce(router, router.announcements())
                     else:
                         self._pacer.want(router)
             for router, priority in advertisements:
@@ -312,7 +307,7 @@ class Engine:
                 if isinstance(effect, fx.Released):
                     self._forget(router, now)
         for router, frames in self._pacer.due(now):
-            self._send_garps(router, frames)
+            self._announce(router, frames)
         if self._pacer.next_at is not None:
             self.deadlines.arm(_PACER, self._pacer.next_at)
 
@@ -329,30 +324,33 @@ class Engine:
             self.deadlines.arm(_REFRESH, now + REFRESH_PERIOD)
         return self._keeper.add(added)
 
-    def _send_garps(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
+    def _announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
         link = router.link
         if link is None:
             return
         try:
+            counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
             for frame in frames:
-                self._arp.send(link.name, frame)
-                router.count("garp_sent")
+                self._frames.send(link.name, frame)
+                router.count(counter)
         except OSError as error:
             router.count("send_failed")
-            log.warning("%s: gratuitous ARP on %s: %s", router.name, link.name, error.strerror)
+            log.warning("%s: announcing the addresses on %s: %s", router.name, link.name, error.strerror)
 
     def _send_advertisement(self, router: RunningRouter, priority: int) -> None:
         if router.sender is None:
             return
-        try:
-            router.sender.send(router.advertisement(priority))
-            if priority:
-                router.sent += 1
-            else:
-                router.count("sent_priority_0")
-        except OSError as error:
-            router.count("send_failed")
-            log.warning("%s: advertisement: %s", router.name, error.strerror)
+        for payload, to in router.advertisements(priority):
+            try:
+                router.sender.send(payload, to)
+                if priority:
+                    router.sent += 1
+                else:
+                    router.count("sent_priority_0")
+            except OSError as error:
+                # one peer that cannot be reached is no reason not to tell the others
+                router.count("send_failed")
+                log.warning("%s: advertisement to %s: %s", router.name, to.address[0], error.strerror)
 
     def _report(self, router: RunningRouter) -> None:
         state = router.report(self._routes.interfaces)

@@ -37,7 +37,7 @@ class GarpPacer:
         budget, turn = BUDGET, []
         while self._waiting and budget:
             name, router = next(iter(self._waiting.items()))
-            frames = router.garps() if router.core.is_master and router.link is not None else ()
+            frames = router.announcements() if router.core.is_master and router.link is not None else ()
             part = frames[self._sent : self._sent + budget]
             if part:
                 turn.append((router, part))

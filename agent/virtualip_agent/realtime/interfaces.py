@@ -1,18 +1,26 @@
 """What is known of the node's interfaces and addresses, and which interface and source a virtual router uses."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from functools import lru_cache
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_network
 
 from virtualip_agent.rtnetlink import TAG, Address, Link
 
 Key = tuple[int, bytes, int]
 """Interface index, packed address, prefix length: the kernel has the same IP twice where the prefixes differ."""
+Vip = IPv4Interface | IPv6Interface
+"""An address of a virtual router with the prefix that the user wrote."""
 
 
 def key_of(address: Address) -> Key:
     """Where the address stands in the tables."""
     return address.index, address.ip, address.prefix_length
+
+
+def is_link_local(ip: bytes) -> bool:
+    """Whether it is an IPv6 address of fe80::/10 (RFC 4291, section 2.5.6): a different one on each interface."""
+    return len(ip) == 16 and ip[0] == 0xFE and ip[1] & 0xC0 == 0x80
 
 
 @dataclass(slots=True)
@@ -24,6 +32,8 @@ class Interfaces:
     """The order is the kernel's, so an interface's first is its primary."""
     ours: set[Key] = field(default_factory=set)
     """Those we added, for kernels that keep no tag."""
+    forwarding: set[int] = field(default_factory=set)
+    """Indices of those that forward IPv6: `net.ipv6.conf.*.forwarding`."""
     _by_ip: dict[bytes, dict[Key, Address]] = field(default_factory=dict)
 
     def put(self, address: Address) -> bool:
@@ -62,53 +72,88 @@ class Interfaces:
         """Wherever the IP is on this node, whatever its prefix."""
         return list(self._by_ip.get(ip, {}).values())
 
-    def find(self, name: str | None, addresses: Collection[IPv4Interface]) -> tuple[Link | None, str]:
+    def find(self, name: str | None, vips: Collection[Vip]) -> tuple[Link | None, str]:
         """The interface by its name, or the one whose subnet holds the first address; and why there is none."""
         if name is not None:
             link = next((link for link in self.links.values() if link.name == name), None)
             return link, "" if link else f"there is no interface {name}; there are {', '.join(self._names())}"
-        wanted = {address.ip for address in addresses}
-        first = next(iter(addresses)).ip
+        wanted = {address.ip.packed for address in vips}
+        # every interface has fe80::/64
+        first = next((address.ip for address in vips if not is_link_local(address.ip.packed)), None)
+        if first is None:
+            return None, f"{next(iter(vips)).ip} is link-local: the interface must be named"
         for address in self.addresses.values():
             link = self.links.get(address.index)
-            if link is None or self.is_ours(address) or IPv4Address(address.ip) in wanted:
+            if link is None or self.is_ours(address) or address.ip in wanted:
                 continue
-            if address.prefix_length < 32 and first in _network(address):
+            network = _network(address.ip, address.prefix_length)
+            if network.num_addresses > 1 and first in network:
                 return link, ""
-        return None, f"no interface has a subnet with {first} in it; there are {', '.join(self._with_addresses())}"
+        there = ", ".join(self._with_addresses(len(first.packed))) or "no addresses of its family"
+        return None, f"no interface has a subnet with {first} in it; there are {there}"
 
-    def source(self, index: int, addresses: Iterable[IPv4Interface]) -> bytes | None:
-        """Our address on the interface: one whose subnet holds the first VIP, else the first that is not a VIP."""
-        vips = [address.ip for address in addresses]
-        own = [
-            address
-            for address in self.on_interface(index)
-            if not self.is_ours(address) and IPv4Address(address.ip) not in vips
-        ]
+    def source(self, index: int, vips: Sequence[Vip], peers: Collection[bytes] = ()) -> bytes | None:
+        """Our address on the interface to advertise from, never a VIP.
+
+        To peers (unicast): one whose subnet holds one of them. To the group of IPv6: the link-local one (RFC 9568,
+        section 5.1.2.1). Else one whose subnet holds the first VIP, or the first there is.
+        """
+        own = self._own(index, vips, usable=True)
+        if not peers and vips[0].version == 6:
+            # the kernel's order differs from boot to boot
+            return min((address.ip for address in own if is_link_local(address.ip)), default=None)
+        if peers:
+            scope = is_link_local(min(peers))
+            own = [address for address in own if is_link_local(address.ip) == scope]
+        near = [ip_address(peer) for peer in sorted(peers)] or [vips[0].ip]
         for address in own:
-            if vips[0] in _network(address):
+            network = _network(address.ip, address.prefix_length)
+            if any(ip in network for ip in near):
                 return address.ip
         return own[0].ip if own else None
+
+    def unusable_source(self, index: int, vips: Sequence[Vip]) -> str:
+        """Why there is no link-local address to send from yet; empty for IPv4, or where nothing is known."""
+        for address in self._own(index, vips, usable=False):
+            if is_link_local(address.ip):
+                return f"{ip_address(address.ip)} is {address.unusable}"
+        return "it has none: is IPv6 disabled on it?" if vips[0].version == 6 else ""
+
+    def _own(self, index: int, vips: Sequence[Vip], *, usable: bool) -> list[Address]:
+        wanted = {address.ip.packed for address in vips}
+        size = len(vips[0].ip.packed)
+        return [
+            address
+            for address in self.on_interface(index)
+            if len(address.ip) == size
+            and not self.is_ours(address)
+            and address.ip not in wanted
+            and (not address.unusable) == usable
+        ]
 
     def subnet_has_primary(self, index: int, address: IPv4Interface) -> bool:
         """Whether a node's own address would be the primary of this one's subnet: only then is it safe to add it with
         its prefix, as the expiry of a primary takes its secondaries along (promote_secondaries off)."""
         return any(
-            not self.is_ours(other) and _network(other) == address.network
+            not self.is_ours(other) and _network(other.ip, other.prefix_length) == address.network
             for other in self.on_interface(index)
-            if IPv4Address(other.ip) != address.ip
+            if other.ip != address.ip.packed
         )
 
     def _names(self) -> list[str]:
         return sorted(link.name for link in self.links.values())
 
-    def _with_addresses(self) -> list[str]:
+    def _with_addresses(self, size: int) -> Iterable[str]:
         return [
-            f"{link.name} {IPv4Address(address.ip)}/{address.prefix_length}"
+            f"{link.name} {ip_address(address.ip)}/{address.prefix_length}"
             for address in self.addresses.values()
-            if (link := self.links.get(address.index)) is not None and not self.is_ours(address)
+            if (link := self.links.get(address.index)) is not None
+            and len(address.ip) == size
+            and not is_link_local(address.ip)
+            and not self.is_ours(address)
         ]
 
 
-def _network(address: Address) -> IPv4Network:
-    return IPv4Network((address.ip, address.prefix_length), strict=False)
+@lru_cache(4096)
+def _network(ip: bytes, prefix_length: int) -> IPv4Network | IPv6Network:
+    return ip_network((ip, prefix_length), strict=False)

@@ -10,25 +10,25 @@ from virtualip_agent.vrrp.packet import TTL, Drop, parse
 
 
 class Listeners:
-    """By interface and VRID."""
+    """By interface, family and VRID."""
 
     def __init__(self, ports: Ports, process: ProcessStatistics) -> None:
         self._ports = ports
         self._process = process
-        self._at: dict[tuple[int, int], RunningRouter] = {}
+        self._at: dict[tuple[int, int, int], RunningRouter] = {}
 
     @property
-    def places(self) -> set[tuple[int, int]]:
-        """Interface index and VRID, of each."""
+    def places(self) -> set[tuple[int, int, int]]:
+        """Interface index, family and VRID, of each."""
         return set(self._at)
 
-    def holder(self, index: int, vrid: int) -> RunningRouter | None:
+    def holder(self, index: int, family: int, vrid: int) -> RunningRouter | None:
         """Who listens there."""
-        return self._at.get((index, vrid))
+        return self._at.get((index, family, vrid))
 
     def add(self, index: int, router: RunningRouter) -> None:
         """Listens from now on."""
-        self._at[index, router.config.vrid] = router
+        self._at[index, router.family, router.config.vrid] = router
         self._ports.forget_advertisements()
 
     def remove(self, router: RunningRouter) -> None:
@@ -39,13 +39,16 @@ class Listeners:
 
     def understand(self, receiver: Receiver, packet: Packet) -> Known | None:
         """Parses what was not heard before; None where it was dropped and counted."""
-        source, destination, payload = packet.dissect()
+        source, destination, payload = packet.dissect(receiver.family)
         if len(payload) < 2 or packet.ttl != TTL:
             self._process.count(Drop.TTL if packet.ttl != TTL else Drop.LENGTH)
             return None
-        router = self._at.get((receiver.index, payload[1]))
+        router = self._at.get((receiver.index, receiver.family, payload[1]))
         if router is None:
             self._process.count(Drop.VRID)
+            return None
+        if destination != router.listens_at:
+            router.count(Drop.DESTINATION)
             return None
         advertisement = parse(payload, source, destination)
         if isinstance(advertisement, Drop):

@@ -16,7 +16,7 @@ from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.scheduling import become_punctual, freeze_memory
 from virtualip_agent.realtime.timers import TimerFd
-from virtualip_agent.realtime.vrrp_sockets import ArpSender, Receiver
+from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
 from virtualip_agent.run_directory import lock_path, vrrp_socket_path
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Loop:
         self._clients: dict[int, socket.socket] = {}
         self._control = ControlServer(vrrp_socket_path(run_directory), scheduling, self._register_client)
         ports = Ports(self._register_receiver, self._unregister_receiver)
-        self._engine = Engine(self._routes, ports, ArpSender(), self._control.send)
+        self._engine = Engine(self._routes, ports, FrameSender(), self._control.send)
         self._wake_up = wake_up
         for readable in (self._timer, self._routes, self._control.listener, wake_up):
             self._epoll.register(readable, select.EPOLLIN)

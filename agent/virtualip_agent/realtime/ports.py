@@ -1,8 +1,8 @@
-"""The sockets that are open: a receiver for each interface, a sender for each source address."""
+"""The sockets that are open: a receiver for each interface and family, a sender for each source address."""
 
 from collections.abc import Callable
 
-from virtualip_agent.realtime.vrrp_sockets import Receiver, Sender
+from virtualip_agent.realtime.vrrp_sockets import Receiver, Sender, family_of
 from virtualip_agent.rtnetlink import Link
 
 
@@ -12,20 +12,21 @@ class Ports:
     def __init__(self, register: Callable[[Receiver], None], unregister: Callable[[Receiver], None]) -> None:
         self._register = register
         self._unregister = unregister
-        self._receivers: dict[int, tuple[Receiver, set[int]]] = {}
+        self._receivers: dict[tuple[int, int], tuple[Receiver, set[int]]] = {}
         self._senders: dict[tuple[int, int, str, bytes], Sender] = {}
 
     def open(self, link: Link, source: bytes, vrid: int) -> Sender:
         """Listens to the VRID on this interface, and gives the sender for the source address. OSError as it comes."""
-        known = self._receivers.get(link.index)
+        family = family_of(source)
+        known = self._receivers.get((link.index, family))
         if known is not None and known[0].incarnation != link.incarnation:
             # the kernel forgot its group and its binding with the interface that was
             self._unregister(known[0])
             known[0].close()
             known = None
         if known is None:
-            receiver = Receiver(link.name, link.index, {vrid}, link.incarnation)
-            self._receivers[link.index] = (receiver, {vrid})
+            receiver = Receiver(link.name, link.index, family, {vrid}, link.incarnation)
+            self._receivers[link.index, family] = (receiver, {vrid})
             self._register(receiver)
         elif vrid not in known[1]:
             known[1].add(vrid)
@@ -35,17 +36,17 @@ class Ports:
             self._senders[key] = Sender(link.name, link.index, source)
         return self._senders[key]
 
-    def close_unused(self, listening: set[tuple[int, int]], senders: set[Sender]) -> None:
-        """Closes what no router needs: `listening` has interface index and VRID of those that are left."""
-        for index, (receiver, vrids) in list(self._receivers.items()):
-            needed = {vrid for at, vrid in listening if at == index}
+    def close_unused(self, listening: set[tuple[int, int, int]], senders: set[Sender]) -> None:
+        """Closes what no router needs: `listening` has interface index, family and VRID of those that are left."""
+        for place, (receiver, vrids) in list(self._receivers.items()):
+            needed = {vrid for index, family, vrid in listening if (index, family) == place}
             if not needed:
                 self._unregister(receiver)
                 receiver.close()
-                del self._receivers[index]
+                del self._receivers[place]
             elif needed != vrids:
                 receiver.listen_to(needed)
-                self._receivers[index] = (receiver, needed)
+                self._receivers[place] = (receiver, needed)
         for key, sender in list(self._senders.items()):
             if sender not in senders:
                 sender.close()

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -43,7 +43,9 @@ class RouteSocket:
         self._requests = _open(0)
         self._requests.settimeout(_ANSWER_TIMEOUT)
         self._port: int = self._requests.getsockname()[0]
-        self._notifications = _open(rt.RTMGRP_LINK | rt.RTMGRP_IPV4_IFADDR)
+        self._notifications = _open(
+            rt.RTMGRP_LINK | rt.RTMGRP_IPV4_IFADDR | rt.RTMGRP_IPV6_IFADDR | rt.RTMGRP_IPV6_NETCONF
+        )
         self._notifications.setblocking(False)
         self.resynchronise()
 
@@ -67,6 +69,8 @@ class RouteSocket:
             address = rt.parse_address(message.payload)
             if address is not None:
                 interfaces.put(address)
+        for message in self._dump(rt.dump_forwarding, without=(errno.EOPNOTSUPP, errno.EAFNOSUPPORT)):
+            _take_in_forwarding(interfaces, message)
         interfaces.ours &= interfaces.addresses.keys()
         self.interfaces = interfaces
 
@@ -97,6 +101,8 @@ class RouteSocket:
             if address is None:
                 return False
             return interfaces.put(address) if message.type == rt.RTM_NEWADDR else interfaces.drop(address)
+        if message.type == rt.RTM_NEWNETCONF:
+            return _take_in_forwarding(interfaces, message)
         if message.type in (rt.RTM_NEWLINK, rt.RTM_DELLINK):
             link = rt.parse_link(message.payload)
             return link is not None and self._take_in_link(link, message.type == rt.RTM_NEWLINK)
@@ -112,6 +118,7 @@ class RouteSocket:
         self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
         for address in interfaces.on_interface(link.index):
             interfaces.drop(address)
+        interfaces.forwarding.discard(link.index)
         return interfaces.links.pop(link.index, None) is not None
 
     def change(self, changes: Sequence[Change]) -> list[int]:
@@ -169,7 +176,8 @@ class RouteSocket:
         self._sequence += count
         return first
 
-    def _dump(self, request: Callable[[int], bytes]) -> list[rt.Message]:
+    def _dump(self, request: Callable[[int], bytes], without: Collection[int] = ()) -> list[rt.Message]:
+        """The answers; none where the kernel refuses with one of the errors `without`."""
         sequence = self._take_sequence(1)
         self._requests.send(request(sequence))
         found: list[rt.Message] = []
@@ -181,8 +189,22 @@ class RouteSocket:
                     return found
                 if message.type == rt.NLMSG_ERROR:
                     code = rt.error_code(message.payload)
+                    if code in without:
+                        return []
                     raise OSError(code, os.strerror(code))
                 found.append(message)
+
+
+def _take_in_forwarding(interfaces: Interfaces, message: rt.Message) -> bool:
+    """Whether it is news."""
+    found = rt.parse_forwarding(message.payload)
+    if found is None:
+        return False
+    index, forwarding = found
+    if forwarding == (index in interfaces.forwarding):
+        return False
+    (interfaces.forwarding.add if forwarding else interfaces.forwarding.discard)(index)
+    return True
 
 
 def _open(groups: int) -> socket.socket:

@@ -2,12 +2,13 @@
 
 import time
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import ip_address, ip_interface
 from typing import Final
 
 from virtualip_agent import ipc
-from virtualip_agent.realtime.interfaces import Interfaces
-from virtualip_agent.realtime.vrrp_sockets import Sender, stamp_hardware_address
+from virtualip_agent.realtime.announcements import stamp_announcement
+from virtualip_agent.realtime.interfaces import Interfaces, Vip
+from virtualip_agent.realtime.vrrp_sockets import Destination, Sender, destination, family_of, group_of
 from virtualip_agent.rtnetlink import Link
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
@@ -38,7 +39,7 @@ class RunningRouter:
 
     config: ipc.RouterConfig
     core: VirtualRouter
-    addresses: tuple[IPv4Interface, ...]
+    addresses: tuple[Vip, ...]
     contributions: dict[str, Contribution] = field(default_factory=dict)
     link: Link | None = None
     sender: Sender | None = None
@@ -51,8 +52,13 @@ class RunningRouter:
     peers: dict[bytes, Peer] = field(default_factory=dict)
     last: fx.Transitioned | None = None
     since: float = 0.0
-    _stamped: dict[int, bytes] = field(default_factory=dict)
-    _garps: tuple[bytes, ...] = ()
+    listens_at: bytes = b""
+    """The destination of the advertisements that are meant for this router: the group, or our own address."""
+    down: ev.LinkDown | None = None
+    """Why it cannot take part where it is, as the core was told."""
+    _stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
+    _announcements: tuple[bytes, ...] = ()
+    _forwarding: bool = False
 
     @property
     def name(self) -> str:
@@ -63,6 +69,24 @@ class RunningRouter:
     def lifetime(self) -> int:
         """L, seconds."""
         return self.config.lifetime
+
+    @property
+    def family(self) -> int:
+        """AF_INET or AF_INET6."""
+        return family_of(self.addresses[0].ip.packed)
+
+    @property
+    def unicast(self) -> bool:
+        """Whether it speaks to its members instead of the group."""
+        return self.config.transport == "Unicast"
+
+    @property
+    def unicast_peers(self) -> tuple[bytes, ...]:
+        """Whom a unicast router speaks to."""
+        if not self.unicast:
+            return ()
+        members = (ip_address(member).packed for member in self.config.members)
+        return tuple(member for member in members if family_of(member) == self.family)
 
     def count(self, counter: str, by: int = 1) -> None:
         """One more."""
@@ -95,31 +119,45 @@ class RunningRouter:
 
     def attach(self, link: Link | None, sender: Sender | None) -> None:
         """Where it runs from now on."""
-        self.link, self.sender = link, sender
+        self.link, self.sender, self.down = link, sender, None
+        if sender is not None:
+            self.listens_at = sender.source if self.unicast else group_of(self.family)
         self._forget_templates()
 
     def _forget_templates(self) -> None:
         self._stamped.clear()
-        self._garps = ()
+        self._announcements = ()
 
-    def advertisement(self, priority: int) -> bytes:
-        """The payload to send; kept, as a MASTER sends the same one for hours."""
+    def advertisements(self, priority: int) -> tuple[tuple[bytes, Destination], ...]:
+        """The payload for each destination; kept, as a MASTER sends the same ones for hours."""
         assert self.sender is not None
-        payload = self._stamped.get(priority)
-        if payload is None:
+        assert self.link is not None
+        found = self._stamped.get(priority)
+        if found is None:
             if len(self._stamped) >= _LARGEST_CACHE:
                 self._stamped.clear()
-            payload = stamp(self.config.advertisement, priority, self.sender.source, self.sender.destination)
-            self._stamped[priority] = payload
-        return payload
+            to = [destination(packed, self.link.index) for packed in self.unicast_peers or (group_of(self.family),)]
+            source, template = self.sender.source, self.config.advertisement
+            found = tuple((stamp(template, priority, source, one.packed), one) for one in to)
+            self._stamped[priority] = found
+        return found
 
-    def garps(self) -> tuple[bytes, ...]:
-        """A gratuitous ARP for each address."""
+    def set_forwarding(self, forwarding: bool) -> None:
+        """Whether the interface forwards IPv6: the router flag of neighbour advertisements."""
+        if forwarding != self._forwarding:
+            self._forwarding = forwarding
+            self._announcements = ()
+
+    def announcements(self) -> tuple[bytes, ...]:
+        """A gratuitous ARP or an unsolicited neighbour advertisement for each address."""
         assert self.link is not None
-        if not self._garps:
+        if not self._announcements:
             hardware_address = self.link.hardware_address
-            self._garps = tuple(stamp_hardware_address(frame, hardware_address) for frame in self.config.announcements)
-        return self._garps
+            self._announcements = tuple(
+                stamp_announcement(frame, hardware_address, router=self._forwarding)
+                for frame in self.config.announcements
+            )
+        return self._announcements
 
     def note(self, transition: fx.Transitioned) -> None:
         """Remembers what is to be reported."""
@@ -137,7 +175,7 @@ class RunningRouter:
         if self.link is not None:
             wanted = {address.ip.packed for address in self.addresses}
             held = tuple(
-                f"{IPv4Address(address.ip)}/{address.prefix_length}"
+                f"{ip_address(address.ip)}/{address.prefix_length}"
                 for address in interfaces.on_interface(self.link.index)
                 if address.ip in wanted
             )
@@ -158,12 +196,12 @@ class RunningRouter:
 
 
 def _text(packed: bytes) -> str:
-    return str(IPv4Address(packed)) if packed else ""
+    return str(ip_address(packed)) if packed else ""
 
 
-def parse_addresses(config: ipc.RouterConfig) -> tuple[IPv4Interface, ...]:
+def parse_addresses(config: ipc.RouterConfig) -> tuple[Vip, ...]:
     """The addresses with their prefixes."""
-    return tuple(IPv4Interface(text) for text in config.addresses)
+    return tuple(ip_interface(text) for text in config.addresses)
 
 
 def settings_of(config: ipc.RouterConfig) -> Settings:
@@ -190,24 +228,13 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         ),
         lifetime=config.lifetime * SECOND,
         authentication=config.authentication,
-        members=frozenset(IPv4Address(member).packed for member in config.members),
+        members=frozenset(ip_address(member).packed for member in config.members),
         group=config.group,
+        strict_peers=config.transport == "Unicast",
         trackers=frozenset(config.trackers),
     )
 
 
 def identity(config: ipc.RouterConfig) -> tuple[object, ...]:
     """What cannot change in place."""
-    return config.vrid, config.version, config.interface
-
-
-def link_problem(router: RunningRouter, problem: str) -> ev.LinkDown:
-    """What is wrong with the link, for the core."""
-    link = router.link
-    if link is None:
-        return ev.LinkDown("NoInterface", problem)
-    if not link.usable:
-        return ev.LinkDown("LinkDown", f"{link.name} is {'down' if not link.up else 'without carrier'}")
-    if problem.startswith("VRID"):
-        return ev.LinkDown("VRIDInUse", problem)
-    return ev.LinkDown("NoInterface", problem or f"{link.name} has no address of its own to advertise from")
+    return config.vrid, config.version, ip_interface(config.addresses[0]).version, config.transport, config.interface

@@ -1,15 +1,18 @@
-"""Raw sockets: one to receive on each interface, one to send for each source address, one for gratuitous ARP."""
+"""Raw sockets: to receive on each interface and family, to send from each source address, and for whole frames."""
 
 import socket
 import struct
+import sys
 from collections.abc import Collection, Iterator
 from typing import Final, NamedTuple
 
 from virtualip_agent.realtime import packet_filter
 from virtualip_agent.realtime.advertisement_cache import AdvertisementCache
-from virtualip_agent.vrrp.packet import GROUP, PROTOCOL, TTL
+from virtualip_agent.realtime.interfaces import is_link_local
+from virtualip_agent.vrrp.packet import GROUP, GROUP_V6, PROTOCOL, TTL
 
 _IP_MULTICAST_ALL: Final = 49
+_IPV6_MULTICAST_ALL: Final = 29
 _SO_RCVBUFFORCE: Final = 33
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = struct.Struct("9I")
@@ -25,6 +28,8 @@ _INTERNETWORK_CONTROL: Final = 0xC0
 _PLAIN_HEADER: Final = 0x45
 """IPv4, 20 bytes: no options. The kernel gives a raw socket no packet with less than a whole header (ip_rcv)."""
 _GROUP: Final = socket.inet_aton(GROUP)
+_GROUP_V6: Final = socket.inet_pton(socket.AF_INET6, GROUP_V6)
+_ANCILLARY: Final = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
 
 
 class Packet(NamedTuple):
@@ -34,28 +39,46 @@ class Packet(NamedTuple):
     """Source and destination address, packed, and what followed the IP header: the same bytes each time that the same
     is said."""
     ttl: int
+    """IPv6: hop limit."""
 
-    def dissect(self) -> tuple[bytes, bytes, bytes]:
+    def dissect(self, family: int) -> tuple[bytes, bytes, bytes]:
         """Source, destination and payload."""
-        return self.said[:4], self.said[4:8], self.said[8:]
+        size = 4 if family == socket.AF_INET else 16
+        return self.said[:size], self.said[size : 2 * size], self.said[2 * size :]
+
+
+def family_of(source: bytes) -> int:
+    """Of a packed address."""
+    return socket.AF_INET if len(source) == 4 else socket.AF_INET6
+
+
+def group_of(family: int) -> bytes:
+    """Where multicast advertisements go, packed."""
+    return _GROUP if family == socket.AF_INET else _GROUP_V6
 
 
 class Receiver:
-    """Receives VRRP on one interface. Needs NET_RAW."""
+    """Receives VRRP of one family on one interface, to the group and to the node's own addresses. Needs NET_RAW."""
 
-    def __init__(self, interface: str, index: int, vrids: Collection[int], incarnation: int = 0) -> None:
+    def __init__(self, interface: str, index: int, family: int, vrids: Collection[int], incarnation: int = 0) -> None:
         self.index = index
+        self.family = family
         self.incarnation = incarnation
         self.cache = AdvertisementCache()
-        self._socket = socket.socket(
-            socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL
-        )
+        self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL)
         try:
             packet_filter.attach(self._socket, vrids)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-            self._socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
-            membership = struct.pack("4s4si", _GROUP, b"\0\0\0\0", index)
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            if family == socket.AF_INET:
+                self._socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
+                membership = struct.pack("4s4si", _GROUP, b"\0\0\0\0", index)
+                self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
+            else:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL, 0)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+                membership = struct.pack("16si", _GROUP_V6, index)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
             except PermissionError:
@@ -84,6 +107,9 @@ class Receiver:
 
     def packets(self) -> Iterator[Packet]:
         """What waits in the queue."""
+        return self._packets() if self.family == socket.AF_INET else self._packets_v6()
+
+    def _packets(self) -> Iterator[Packet]:
         receive = self._socket.recv
         for _ in range(_MOST_AT_ONCE):
             try:
@@ -98,40 +124,86 @@ class Receiver:
             else:
                 yield Packet(packet[12:20] + packet[(packet[0] & 0x0F) * 4 :], packet[8])
 
+    def _packets_v6(self) -> Iterator[Packet]:
+        # the kernel takes the IPv6 header off, and tells what was in it beside the data (RFC 3542, section 6)
+        receive = self._socket.recvmsg
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                payload, ancillary, _, sender = receive(_LARGEST_PACKET, _ANCILLARY)
+            except OSError:
+                return
+            hop_limit, destination = -1, b""
+            for _, kind, value in ancillary:
+                if kind == socket.IPV6_HOPLIMIT:
+                    hop_limit = int.from_bytes(value, sys.byteorder)
+                elif kind == socket.IPV6_PKTINFO:
+                    destination = value[:16]
+            source = socket.inet_pton(socket.AF_INET6, sender[0].partition("%")[0])
+            yield Packet(source + destination + payload, hop_limit)
+
+
+class Destination(NamedTuple):
+    """Where an advertisement goes."""
+
+    packed: bytes
+    """For the pseudo-header of its checksum."""
+    address: tuple[str, int] | tuple[str, int, int, int]
+    """As sendto takes it."""
+
+
+def destination(packed: bytes, index: int) -> Destination:
+    """A group or a peer that is reached by the interface."""
+    family = family_of(packed)
+    text = socket.inet_ntop(family, packed)
+    if family == socket.AF_INET:
+        return Destination(packed, (text, 0))
+    return Destination(packed, (text, 0, 0, index if is_link_local(packed) or packed[0] == 0xFF else 0))
+
 
 class Sender:
     """Sends advertisements from one source address on one interface."""
 
-    destination = _GROUP
-
     def __init__(self, interface: str, index: int, source: bytes) -> None:
         self.source = source
-        self._socket = socket.socket(
-            socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL
-        )
+        family = family_of(source)
+        self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL)
         try:
             packet_filter.attach(self._socket, ())  # it only sends
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _INTERNETWORK_CONTROL)
-            out = struct.pack("4s4si", b"\0\0\0\0", source, index)
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, out)
-            self._socket.bind((socket.inet_ntoa(source), 0))
+            if family == socket.AF_INET:
+                self._set_ipv4_options(index)
+            else:
+                self._set_ipv6_options(index)
+            self._socket.bind(destination(source, index).address)
         except BaseException:
             self._socket.close()
             raise
 
-    def send(self, payload: bytes) -> None:
+    def _set_ipv4_options(self, index: int) -> None:
+        out = struct.pack("4s4si", b"\0\0\0\0", self.source, index)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _INTERNETWORK_CONTROL)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, out)
+
+    def _set_ipv6_options(self, index: int) -> None:
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, TTL)
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, TTL)
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _INTERNETWORK_CONTROL)
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+
+    def send(self, payload: bytes, to: Destination) -> None:
         """OSError as it comes (ENETDOWN, ENOBUFS ...)."""
-        self._socket.sendto(payload, (GROUP, 0))
+        self._socket.sendto(payload, to.address)
 
     def close(self) -> None:
         """Closes the socket."""
         self._socket.close()
 
 
-class ArpSender:
+class FrameSender:
     """Sends whole Ethernet frames. Needs NET_RAW."""
 
     def __init__(self) -> None:
@@ -145,8 +217,3 @@ class ArpSender:
     def close(self) -> None:
         """Closes the socket."""
         self._socket.close()
-
-
-def stamp_hardware_address(template: bytes, hardware_address: bytes) -> bytes:
-    """A gratuitous ARP template with our address as Ethernet source and as ARP sender (RFC 826)."""
-    return template[:6] + hardware_address + template[12:22] + hardware_address + template[28:]

@@ -22,6 +22,8 @@ ACCEPTED = Verdict(None)
 
 def judge(advertisement: Advertisement, source: bytes, settings: Settings) -> Verdict:
     """RFC 3768, section 7.1 and RFC 9568, section 7.1, but for what packet.parse has seen to."""
+    if settings.strict_peers and source not in settings.members:
+        return Verdict(Drop.UNKNOWN_SENDER)
     if advertisement.version != settings.version:
         return Verdict(Drop.VERSION)
     differences: list[tuple[str, Drop | None]] = []

@@ -51,5 +51,7 @@ class Settings:
     """Source addresses of the planned members."""
     group: str = ""
     """Routers of the same group on a node are MASTER together or not at all (sync_group.py); empty: by itself."""
+    strict_peers: bool = False
+    """Nobody but members is heard; always so with unicast."""
     trackers: frozenset[str] = frozenset()
     """Whose contributions must be known before the router takes part."""

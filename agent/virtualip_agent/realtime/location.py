@@ -1,0 +1,40 @@
+"""Where a virtual router runs: its interface, and the socket of the source address that it sends from."""
+
+import socket
+
+from virtualip_agent.realtime.interfaces import Interfaces
+from virtualip_agent.realtime.listeners import Listeners
+from virtualip_agent.realtime.ports import Ports
+from virtualip_agent.realtime.router import RunningRouter
+from virtualip_agent.realtime.vrrp_sockets import Sender
+from virtualip_agent.rtnetlink import Link
+from virtualip_agent.vrrp.events import LinkDown
+
+
+def locate(
+    router: RunningRouter, interfaces: Interfaces, listeners: Listeners, ports: Ports
+) -> tuple[Link | None, Sender | LinkDown]:
+    """The interface, and what to send by or why that cannot be."""
+    config = router.config
+    link, problem = interfaces.find(config.interface, router.addresses)
+    if link is None:
+        return None, LinkDown("NoInterface", problem)
+    if not link.usable:
+        return link, LinkDown("LinkDown", f"{link.name} is {'down' if not link.up else 'without carrier'}")
+    if router.unicast and not router.unicast_peers:
+        # never to the group instead: nobody there would expect it
+        family = "IPv4" if router.family == socket.AF_INET else "IPv6"
+        return link, LinkDown("NoPeers", f"transport is Unicast, and no other member has an {family} address")
+    source = interfaces.source(link.index, router.addresses, router.unicast_peers)
+    if source is None:
+        unusable = "" if router.unicast else interfaces.unusable_source(link.index, router.addresses)
+        if unusable:
+            return link, LinkDown("LinkDown", f"{link.name} has no link-local address to send from: {unusable}")
+        return link, LinkDown("NoInterface", f"{link.name} has no address of its own to advertise from")
+    holder = listeners.holder(link.index, router.family, config.vrid)
+    if holder is not None and holder is not router:
+        return link, LinkDown("VRIDInUse", f"VRID {config.vrid} on {link.name} is {holder.name}'s")
+    try:
+        return link, ports.open(link, source, config.vrid)
+    except OSError as error:
+        return link, LinkDown("NoInterface", f"{link.name}: {error.strerror}")
