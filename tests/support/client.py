@@ -190,7 +190,10 @@ def _ask(address: str, interval: float) -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
-    asking = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
+    v6 = ":" in address
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if v6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    request, reply = (128, 129) if v6 else (8, 0)
+    asking = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
     asking.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
     asking.connect((address, 0))
     identifier = os.getpid() & 0xFFFF
@@ -207,8 +210,9 @@ def _ask(address: str, interval: float) -> None:
         due = max(due + step, now)
         noise = max(noise, now - before) if before else 0
         before = now
-        head = struct.pack("!BBHHH", 8, 0, 0, identifier, sent & 0xFFFF)
-        head = struct.pack("!BBHHH", 8, 0, _checksum(head), identifier, sent & 0xFFFF)
+        head = struct.pack("!BBHHH", request, 0, 0, identifier, sent & 0xFFFF)
+        if not v6:  # there the kernel does it
+            head = struct.pack("!BBHHH", request, 0, _checksum(head), identifier, sent & 0xFFFF)
         sent += 1
         with suppress(OSError):  # host or network unreachable: no answer, which is what we measure
             asking.send(head)
@@ -219,8 +223,8 @@ def _ask(address: str, interval: float) -> None:
                 if isinstance(error, BlockingIOError):
                     break
                 continue
-            icmp = packet[(packet[0] & 0x0F) * 4 :]
-            if len(icmp) < 8 or icmp[0] != 0 or icmp[4:6] != identifier.to_bytes(2, "big"):
+            icmp = packet if v6 else packet[(packet[0] & 0x0F) * 4 :]
+            if len(icmp) < 8 or icmp[0] != reply or icmp[4:6] != identifier.to_bytes(2, "big"):
                 continue
             seconds, nanoseconds = struct.unpack("qq", ancillary[0][2][:16])
             answers.append(seconds * 1_000_000_000 + nanoseconds + to_monotonic)

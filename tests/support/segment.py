@@ -181,9 +181,9 @@ class Host(Namespace):
         """Lower case with colons."""
         return str(self.ip("link", "show", "dev", interface)[0]["address"])
 
-    def address_details(self, interface: str = "eth0") -> list[dict[str, Any]]:
+    def address_details(self, interface: str = "eth0", family: str = "-4") -> list[dict[str, Any]]:
         """What the kernel says of each address: local, prefixlen, protocol, valid_life_time ..."""
-        links = self.ip("-4", "addr", "show", "dev", interface)
+        links = self.ip(family, "addr", "show", "dev", interface)
         return [info for link in links for info in link.get("addr_info", [])]
 
     def addresses(self, interface: str = "eth0") -> list[str]:
@@ -192,13 +192,26 @@ class Host(Namespace):
 
     def has(self, address: str, interface: str = "eth0") -> bool:
         """Whether an address (without prefix) is on the interface."""
-        return any(info["local"] == address for info in self.address_details(interface))
+        return any(info["local"] == address for info in self.address_details(interface, _family(address)))
+
+    def enable_ipv6(self, *addresses: str, interface: str = "eth0", detect_duplicates: bool = False) -> None:
+        """IPv6 on the interface: a link-local address, and these."""
+        self.sysctl("net.ipv6.conf.all.disable_ipv6", "0")
+        self.sysctl(f"net.ipv6.conf.{interface}.accept_dad", str(int(detect_duplicates)))
+        self.sysctl(f"net.ipv6.conf.{interface}.disable_ipv6", "0")
+        for address in addresses:
+            self.run(f"ip addr add {address} dev {interface}")
+
+    def link_local(self, interface: str = "eth0") -> str:
+        """Its link-local address."""
+        found = [info["local"] for info in self.address_details(interface, "-6") if info["scope"] == "link"]
+        return str(found[0])
 
     def wait_for_address(
         self, address: str, *, present: bool = True, interface: str = "eth0", timeout: float = 10.0
     ) -> float:
         """Waits until the address (without prefix) is there, or is not; when that was seen."""
-        with self.popen(["timeout", str(timeout), "ip", "-4", "monitor", "address"]) as monitor:
+        with self.popen(["timeout", str(timeout), "ip", _family(address), "monitor", "address"]) as monitor:
             try:
                 assert monitor.stdout is not None
                 while self.has(address, interface) is not present:
@@ -208,6 +221,10 @@ class Host(Namespace):
                 return time.monotonic()
             finally:
                 kill_group(monitor)
+
+
+def _family(address: str) -> str:
+    return "-6" if ":" in address else "-4"
 
 
 class Segment:
@@ -264,6 +281,18 @@ class Segment:
         return host
 
     # ---- faults
+
+    def plug_anew(self, host: Host) -> None:
+        """An eth0 that was deleted is there again, with another index."""
+        port = f"{self._ports[host]}n"
+        self._ports[host] = port
+        lines = [
+            f"link add eth0 type veth peer name {port} netns {self.bridge.pid}",
+            f"addr add {host.address}/{host.prefix} brd + dev eth0",
+            "link set eth0 up",
+        ]
+        host.run("ip -batch -", stdin="\n".join(lines))
+        self.bridge.run(f"ip link set {port} master br0 up")
 
     def unplug(self, host: Host) -> None:
         """Pulls the cable: eth0 loses its carrier."""

@@ -1,6 +1,6 @@
 """Which interface and which source address a virtual router uses."""
 
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from virtualip_agent.realtime.interfaces import Interfaces, key_of
 from virtualip_agent.rtnetlink import TAG, Address, Link
@@ -9,7 +9,7 @@ VIP = (IPv4Interface("192.168.122.200/24"),)
 
 
 def packed(text: str) -> bytes:
-    return IPv4Address(text).packed
+    return ip_address(text).packed
 
 
 def node(*addresses: tuple[int, str, int, int]) -> Interfaces:
@@ -93,3 +93,57 @@ def test_the_same_ip_with_another_prefix_beside_ours_is_somebody_elses() -> None
     assert interfaces.drop(ours)
     assert interfaces.ours_on(2, ours.ip) is None
     assert [address.prefix_length for address in interfaces.holders(ours.ip)] == [32]
+
+
+VIP_V6 = (IPv6Interface("2001:db8::200/64"),)
+
+
+def test_over_ipv6_the_source_is_the_link_local_address() -> None:
+    """RFC 9568, section 5.1.2.1. Of several the same one after each boot, whatever the kernel's order."""
+    interfaces = node(
+        (2, "2001:db8::101", 64, 0), (2, "fe80::9", 64, 0), (2, "fe80::5", 64, 0), (2, "fe80::1", 128, TAG)
+    )
+    assert interfaces.source(2, VIP_V6) == packed("fe80::5")
+    assert interfaces.source(2, (*VIP_V6, IPv6Interface("fe80::5/64"))) == packed("fe80::9")
+
+
+def test_a_tentative_address_is_no_source_and_is_told() -> None:
+    interfaces = node()
+    interfaces.put(Address(2, packed("fe80::9"), 64, unusable="tentative"))
+    assert interfaces.source(2, VIP_V6) is None
+    assert interfaces.unusable_source(2, VIP_V6) == "fe80::9 is tentative"
+
+
+def test_the_other_family_decides_nothing() -> None:
+    interfaces = node((2, "fe80::9", 64, 0), (2, "192.168.122.101", 24, 0))
+    assert interfaces.source(2, VIP) == packed("192.168.122.101")
+    assert interfaces.source(2, VIP_V6) == packed("fe80::9")
+
+
+def test_without_a_name_it_is_the_interface_whose_prefix_holds_the_first_address_that_is_not_link_local() -> None:
+    interfaces = node((2, "fe80::2", 64, 0), (3, "fe80::3", 64, 0), (3, "2001:db8::101", 64, 0))
+    link, _ = interfaces.find(None, (IPv6Interface("fe80::200/64"), *VIP_V6))
+    assert link is not None
+    assert link.name == "eth1"
+    assert interfaces.find(None, (IPv6Interface("fe80::200/64"),))[1] == (
+        "fe80::200 is link-local: the interface must be named"
+    )
+    assert interfaces.find(None, (IPv6Interface("2001:db8:1::1/64"),))[1] == (
+        "no interface has a subnet with 2001:db8:1::1 in it; there are eth1 2001:db8::101/64"
+    )
+
+
+def test_to_peers_the_source_is_on_their_subnet() -> None:
+    interfaces = node(
+        (2, "10.0.0.1", 24, 0), (2, "192.168.122.101", 24, 0), (2, "fe80::9", 64, 0), (2, "2001:db8::101", 64, 0)
+    )
+    vip = (IPv4Interface("10.0.0.200/24"),)
+    assert interfaces.source(2, vip, (packed("192.168.122.102"),)) == packed("192.168.122.101")
+    assert interfaces.source(2, VIP_V6, (packed("2001:db8::102"),)) == packed("2001:db8::101")
+    assert interfaces.source(2, VIP_V6, (packed("fe80::2"),)) == packed("fe80::9")
+
+
+def test_to_peers_elsewhere_the_source_is_at_least_of_their_scope() -> None:
+    interfaces = node((2, "fe80::9", 64, 0), (2, "2001:db8::101", 128, 0))
+    assert interfaces.source(2, VIP_V6, (packed("2001:db8:7::102"),)) == packed("2001:db8::101")
+    assert node((2, "fe80::9", 64, 0)).source(2, VIP_V6, (packed("2001:db8::102"),)) is None

@@ -54,3 +54,22 @@ def test_all_255_vrids_fit() -> None:
 
 def test_a_sender_hears_nothing() -> None:
     assert not passes(set(), packet(51))
+
+
+def test_over_ipv6_the_filter_begins_at_the_vrrp_header() -> None:
+    receiver = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sender = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with receiver, sender:
+        # a datagram socket's begins at the UDP header, whose second byte is the lower one of the source port
+        receiver.bind(("::1", 0))
+        sender.bind(("::1", 0))
+        ours = sender.getsockname()[1] & 0xFF
+        receiver.setblocking(False)
+        for vrids, heard in (({ours}, True), ({ours ^ 1}, False)):
+            packet_filter.attach(receiver, vrids)
+            sender.sendto(b"x", receiver.getsockname())
+            try:
+                assert receiver.recv(16) == b"x"
+                assert heard
+            except BlockingIOError:
+                assert not heard

@@ -1,6 +1,8 @@
 """Our rtnetlink bytes, held against pyroute2's."""
 
-from ipaddress import IPv4Address
+import socket
+import struct
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
@@ -40,6 +42,49 @@ def test_pyroute2_reads_a_deleted_address_as_it_was_meant() -> None:
     assert message["header"]["type"] == rt.RTM_DELADDR
     assert (message["index"], message["prefixlen"]) == (7, 32)
     assert message.get_attr("IFA_LOCAL") == "192.168.122.200"
+
+
+VIP_V6 = IPv6Address("2001:db8::200").packed
+NODAD, NOPREFIXROUTE = 0x02, 0x200
+
+
+@pytest.mark.parametrize("exclusive", [True, False], ids=["added", "refreshed"])
+def test_an_ipv6_address_goes_on_without_duplicate_detection_and_without_a_prefix_route(exclusive: bool) -> None:
+    # refreshed as well: the kernel takes the flags of each message for the new ones
+    message = decoded(rt.new_address(rt.Address(7, VIP_V6, 128), 5, 41, exclusive=exclusive))
+
+    assert (message["index"], message["prefixlen"], message["family"]) == (7, 128, socket.AF_INET6)
+    assert message.get_attr("IFA_LOCAL") == message.get_attr("IFA_ADDRESS") == "2001:db8::200"
+    assert message.get_attr("IFA_FLAGS") == NODAD | NOPREFIXROUTE
+    lifetime = message.get_attr("IFA_CACHEINFO")
+    assert (lifetime["ifa_valid"], lifetime["ifa_preferred"]) == (5, 0)
+    assert message.get_attr("IFA_PROTO") == rt.TAG
+
+
+@pytest.mark.parametrize(
+    ("flags", "unusable"),
+    [(0x80, ""), (0x40, "tentative"), (0x40 | 0x08, "duplicate"), (0x01, "temporary"), (0x20 | 0x200, "")],
+)
+def test_an_ipv6_address_says_whether_anything_may_be_sent_from_it(flags: int, unusable: str) -> None:
+    message = ifaddrmsg()
+    message["family"], message["prefixlen"], message["index"] = socket.AF_INET6, 64, 3
+    message["attrs"] = [("IFA_ADDRESS", "2001:db8::200"), ("IFA_FLAGS", flags)]
+    message["header"]["type"] = rt.RTM_NEWADDR
+    message.encode()
+
+    (read,) = rt.messages(bytes(message.data))
+
+    assert rt.parse_address(read.payload) == rt.Address(3, VIP_V6, 64, unusable=unusable)
+
+
+def test_forwarding_of_an_interface_is_read_and_that_of_all_of_them_has_no_index() -> None:
+    def message(family: int, index: int, forwarding: int) -> bytes:
+        return struct.pack("=BxxxHHiHHi", family, 8, 1, index, 8, 2, forwarding)
+
+    assert rt.parse_forwarding(message(socket.AF_INET6, 3, 1)) == (3, True)
+    assert rt.parse_forwarding(message(socket.AF_INET6, -1, 0)) == (-1, False)
+    assert rt.parse_forwarding(message(socket.AF_INET, 3, 1)) is None
+    assert rt.parse_forwarding(message(socket.AF_INET6, 3, 1)[:12]) is None
 
 
 def test_an_address_written_by_pyroute2_is_read_with_its_tag() -> None:

@@ -117,7 +117,7 @@ class Interfaces:
         for address in self._own(index, vips, usable=False):
             if is_link_local(address.ip):
                 return f"{ip_address(address.ip)} is {address.unusable}"
-        return "it has none: is IPv6 disabled on it?" if vips[0].version == 6 else ""
+        return "it has none yet, or IPv6 is disabled on it" if vips[0].version == 6 else ""
 
     def _own(self, index: int, vips: Sequence[Vip], *, usable: bool) -> list[Address]:
         wanted = {address.ip.packed for address in vips}
