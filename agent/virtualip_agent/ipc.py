@@ -71,6 +71,10 @@ class RouterConfig(msgspec.Struct, frozen=True):
     """VRRPv2 PASS, 8 bytes; empty: none."""
     members: tuple[str, ...] = ()
     """Source addresses of the planned members."""
+    strict_peers: bool = False
+    """Only `members` are heard."""
+    checksum: str = "PseudoHeader"
+    """Or `RFC9568`: VRRPv3 over IPv4 is summed without the pseudo-header."""
     group: str = ""
     """Routers of the same group are MASTER together or not at all."""
     trackers: tuple[str, ...] = ()
@@ -136,6 +140,8 @@ class RouterState(msgspec.Struct, frozen=True, tag="state"):
     """Nanoseconds; -1 unless MASTER by a take-over."""
     mismatches: dict[str, str] = {}
     """Member's address -> what does not agree in its advertisements."""
+    foreign: dict[str, str] = {}
+    """Address that should not advertise this VRID -> why: it is no member, or our own. It is not obeyed."""
 
 
 class RouterGone(msgspec.Struct, frozen=True, tag="gone"):

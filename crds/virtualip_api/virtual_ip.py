@@ -78,6 +78,7 @@ class VirtualIPSpec:
     startup_delay: int = 0
     down_timer_adverts: int = 3
     authentication: Authentication | None = None
+    checksum: str = "PseudoHeader"
     garp: Garp = Garp()
     sync_group: str | None = None
     trackers: tuple[Tracker, ...] = ()
@@ -146,6 +147,7 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         startup_delay=fields.duration("startupDelay", 0, LONGEST_DELAY, 0),
         down_timer_adverts=fields.integer("downTimerAdverts", 1, 100, 3),
         authentication=_parse_authentication(fields, version),
+        checksum=_parse_checksum(fields, version),
         garp=_parse_garp(fields),
         sync_group=_parse_sync_group(fields),
         trackers=parse_trackers(fields),
@@ -190,6 +192,15 @@ def _parse_interface(fields: Fields) -> str | None:
     if name and not is_interface_name(name):
         fields.error("interface", f"{name!r} is not an interface's name")
     return name or None
+
+
+def _parse_checksum(fields: Fields, version: int) -> str:
+    checksum = fields.choice("checksum", ("PseudoHeader", "RFC9568"), "PseudoHeader")
+    if checksum == "RFC9568" and version != 3:
+        fields.error(
+            "checksum", "RFC9568 needs version: 3 (version 2 never sums a pseudo-header, RFC 3768, section 5.3.8)"
+        )
+    return checksum
 
 
 def _parse_garp(spec: Fields) -> Garp:

@@ -68,6 +68,7 @@ def test_defaults_are_filled_in_so_that_they_can_be_seen(own_api_server: Cluster
         preemptDelay="0s",
         startupDelay="0s",
         downTimerAdverts=3,
+        checksum="PseudoHeader",
     )
 
 

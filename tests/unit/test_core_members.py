@@ -32,6 +32,50 @@ def test_a_members_mismatch_is_reported_and_still_counts_as_life_and_priority(
     assert router.core.master == host(102)
 
 
+def test_with_strict_peers_only_members_are_heard_and_a_foreign_sender_is_told_for_as_long_as_it_speaks() -> None:
+    router = OneRouter(strict_peers=True)
+    for moment in (1, 2, 3):
+        router.until(moment)
+        router.hear(200, 250)
+    assert router.core.foreign == {host(250): "is no member (priority 200)"}
+    assert router.core.drops == {"drop_unknown_sender": 3}
+    router.until(4)
+    assert (router.state, router.reason) == ("MASTER", "NoMaster")
+    router.hear(200, 250)
+    assert router.state == "MASTER"
+    router.hear(200, 102)
+    assert router.state == "BACKUP"
+    router.until(20)
+    assert router.core.foreign == {}
+
+
+def test_without_it_a_foreign_sender_is_heard_by_the_rfcs_rules() -> None:
+    router = OneRouter()
+    router.hear(200, 250)
+    assert (router.core.master, router.core.foreign) == (host(250), {})
+
+
+def test_our_own_address_heard_from_elsewhere_is_an_alarm_and_counts_for_nothing() -> None:
+    router = OneRouter()
+    router.become_master()
+    router.hear(255, 101)
+    assert router.state == "MASTER"
+    assert router.core.foreign == {host(101): "is our own address"}
+    assert router.core.drops == {"drop_own_address": 1}
+    router.until(router.now / SECOND + 10)
+    assert router.core.foreign == {}
+
+
+def test_a_flood_of_made_up_senders_is_counted_and_told_of_the_first() -> None:
+    router = OneRouter(strict_peers=True)
+    for number in range(2, 250):
+        if number != 101 and number != 102:
+            router.hear(200, number)
+    assert len(router.core.foreign) == 8
+    assert router.core.drops == {"drop_unknown_sender": 246}
+    assert len(router.log) < 20
+
+
 def test_it_is_gone_when_the_member_agrees_again() -> None:
     router = OneRouter(version=2, authentication=PASSWORD)
     router.hear(200, 102, authentication=b"")

@@ -62,6 +62,7 @@ def compile_router(instance: Instance) -> RouterConfig:
         lifetime=lifetime(instance),
         authentication=instance.password.ljust(LONGEST_PASSWORD, b"\0") if instance.password else b"",
         members=instance.members,
+        checksum=spec.checksum,
         group=spec.sync_group or "",
         trackers=tuple(tracker.name for tracker in spec.trackers),
         advertisement=advertisement_payload(instance),

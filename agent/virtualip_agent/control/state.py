@@ -102,6 +102,7 @@ def vip_line(situation: Situation) -> dict[str, Any]:
         "master": router.master if router else "",
         "sourceAddress": router.source if router else "",
         "mismatches": dict(router.mismatches) if router else {},
+        "foreign": dict(router.foreign) if router else {},
     }
     return {
         "type": "vip",

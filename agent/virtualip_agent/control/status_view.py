@@ -123,6 +123,8 @@ def _remarks(picture: Picture) -> Iterator[str]:
             yield f"{name}: {detail['conflict']}"
         for member, mismatch in sorted(detail.get("mismatches", {}).items()):
             yield f"{name}: {member} does not agree: {mismatch}"
+        for source, why in sorted(detail.get("foreign", {}).items()):
+            yield f"{name}: {source} advertises its VRID and is not heard: it {why}"
         for piece in detail.get("advice", ()):
             yield f"{name}: {piece}"
         if vip["entry"].get("notifyFailure"):

@@ -54,6 +54,7 @@ class Listeners:
         if isinstance(advertisement, Drop):
             router.count(advertisement)
             return None
-        known = Known(router, router.peer(source), ev.Heard(advertisement, source))
+        peer = router.peer(source, bare_checksum=advertisement.bare_checksum)
+        known = Known(router, peer, ev.Heard(advertisement, source))
         receiver.cache.put(packet.said, known)
         return known

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
+from socket import AF_INET
 from typing import Final
 
 from virtualip_agent import ipc
@@ -50,6 +51,8 @@ class RunningRouter:
     sent: int = 0
     """Advertisements that were not resignations."""
     peers: dict[bytes, Peer] = field(default_factory=dict)
+    bare_peers: dict[bytes, Peer] = field(default_factory=dict)
+    """Those of version 3 over IPv4 whose checksum leaves the pseudo-header out (RFC 9568)."""
     last: fx.Transitioned | None = None
     since: float = 0.0
     listens_at: bytes = b""
@@ -97,19 +100,27 @@ class RunningRouter:
         """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
         return self.config.advert_interval // _SLOTS
 
-    def peer(self, source: bytes) -> Peer:
+    def peer(self, source: bytes, *, bare_checksum: bool = False) -> Peer:
         """The counters of a source; of all others together, where there are too many to be true."""
-        known = self.peers.get(source)
+        peers = self.bare_peers if bare_checksum else self.peers
+        known = peers.get(source)
         if known is None:
-            known = self.peers.setdefault(source if len(self.peers) < _MOST_PEERS else _OTHERS, Peer())
+            known = peers.setdefault(source if len(peers) < _MOST_PEERS else _OTHERS, Peer())
         return known
 
     def statistics(self) -> dict[str, int]:
         """Every counter; `received_from_ADDRESS` for each peer."""
-        peers = {f"received_from_{_text(source) or 'others'}": peer.received for source, peer in self.peers.items()}
+        peers: dict[str, int] = {}
+        for source, peer in (*self.peers.items(), *self.bare_peers.items()):
+            name = f"received_from_{_text(source) or 'others'}"
+            peers[name] = peers.get(name, 0) + peer.received
+        forms: dict[str, int] = {}
+        if self.config.version == 3 and self.family == AF_INET:
+            forms["received_rfc9568_checksum"] = sum(peer.received for peer in self.bare_peers.values())
+            forms["received_pseudo_header_checksum"] = sum(peer.received for peer in self.peers.values())
         unread = sum(value for name, value in self.counters.items() if name.startswith("drop_"))
-        received = sum(peer.received for peer in self.peers.values()) + unread
-        return self.counters | self.core.drops | peers | {"sent": self.sent, "received": received}
+        received = sum(peers.values()) + unread
+        return self.counters | self.core.drops | peers | forms | {"sent": self.sent, "received": received}
 
     def reconfigure(self, config: ipc.RouterConfig) -> None:
         """Takes a new configuration; the caller tells the core."""
@@ -138,7 +149,8 @@ class RunningRouter:
                 self._stamped.clear()
             to = [destination(packed, self.link.index) for packed in self.unicast_peers or (group_of(self.family),)]
             source, template = self.sender.source, self.config.advertisement
-            found = tuple((stamp(template, priority, source, one.packed), one) for one in to)
+            bare = self.config.checksum == "RFC9568"
+            found = tuple((stamp(template, priority, source, one.packed, bare=bare), one) for one in to)
             self._stamped[priority] = found
         return found
 
@@ -192,6 +204,7 @@ class RunningRouter:
             master=_text(self.core.master),
             takeover=last.takeover,
             mismatches={_text(source): text for source, text in self.core.mismatches.items()},
+            foreign={_text(source): text for source, text in self.core.foreign.items()},
         )
 
 
@@ -230,7 +243,7 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         authentication=config.authentication,
         members=frozenset(ip_address(member).packed for member in config.members),
         group=config.group,
-        strict_peers=config.transport == "Unicast",
+        strict_peers=config.strict_peers or config.transport == "Unicast",
         trackers=frozenset(config.trackers),
     )
 

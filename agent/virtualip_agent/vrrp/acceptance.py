@@ -1,7 +1,8 @@
 """Whether an advertisement counts, given our settings and who sent it.
 
 A planned member that differs in password, interval or address list still counts as life and priority: an edit that has
-reached half of the nodes must not make two MASTERs. From anybody else the RFC's rules hold.
+reached half of the nodes must not make two MASTERs. From anybody else the RFC's rules hold; with strict_peers nothing
+that anybody else says counts.
 """
 
 from typing import NamedTuple

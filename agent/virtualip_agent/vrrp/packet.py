@@ -44,6 +44,7 @@ class Drop(StrEnum):
     DESTINATION = "drop_destination"
     """To the group where the router is unicast, or to our own address where it is multicast."""
     UNKNOWN_SENDER = "drop_unknown_sender"
+    """From no member, where only members are heard."""
 
 
 class Advertisement(NamedTuple):
@@ -58,6 +59,8 @@ class Advertisement(NamedTuple):
     """Packed."""
     authentication: bytes = b""
     """v2: the 8 bytes of PASS; empty for type 0 and for v3."""
+    bare_checksum: bool = False
+    """v3 over IPv4: summed without a pseudo-header, as RFC 9568 has it."""
 
 
 def checksum(data: bytes) -> int:
@@ -114,16 +117,20 @@ def parse(payload: bytes, source: bytes, destination: bytes) -> Advertisement | 
         return Drop.ZERO_INTERVAL
     end = _HEADER.size + size * count
     addresses = frozenset(payload[offset : offset + size] for offset in range(_HEADER.size, end, size))
-    return Advertisement(version, vrid, priority, interval, addresses, authentication)
+    return Advertisement(version, vrid, priority, interval, addresses, authentication, bare and version == 3)
 
 
-def stamp(template: bytes, priority: int, source: bytes, destination: bytes) -> bytes:
-    """The template with priority and checksum filled in. v3 sums the pseudo-header, as its deployed peers expect."""
+def stamp(template: bytes, priority: int, source: bytes, destination: bytes, *, bare: bool = False) -> bytes:
+    """The template with priority and checksum filled in.
+
+    v3 over IPv4 sums the pseudo-header, as its deployed peers expect, unless `bare` asks for RFC 9568's form
+    (section 5.2.8).
+    """
     payload = bytearray(template)
     payload[_PRIORITY_OFFSET] = priority
     payload[_CHECKSUM] = b"\0\0"
     summed = bytes(payload)
-    if payload[0] >> 4 == 3:
+    if payload[0] >> 4 == 3 and not (bare and len(source) != _IPV6):
         summed = pseudo_header(source, destination, len(payload)) + summed
     payload[_CHECKSUM] = checksum(summed).to_bytes(2, "big")
     return bytes(payload)

@@ -83,6 +83,11 @@ class RouterMemory:
         return self._reception.mismatches
 
     @property
+    def foreign(self) -> dict[bytes, str]:
+        """Source address of which nothing should be heard here -> why."""
+        return self._reception.foreign
+
+    @property
     def is_master(self) -> bool:
         """MASTER, also while handing over: the addresses are held and refreshed."""
         return self._phase is Phase.MASTER

@@ -28,7 +28,7 @@ class VirtualRouter(RouterMemory):
         if event is self._steady.repeating:
             self.deadline = self._steady.repeated(self._watch, now)
             return ()
-        quiet = self._phase is Phase.MASTER and self._hand_over is None and not self.mismatches
+        quiet = self._phase is Phase.MASTER and self._hand_over is None and not self.mismatches and not self.foreign
         if quiet and type(event) is ev.TimerExpired and self._schedule.only_advertisement_due(self.settings, now):
             self.deadline = self._schedule.deadline(self.settings)
             return self._steady.advertise(self.priority)
@@ -75,7 +75,9 @@ class VirtualRouter(RouterMemory):
             case _:
                 assert_never(event)
         self._reception.forget(self.settings, now)
-        effects += self._report.news(self.state, *self.fitness.effective[:2], self.master, self.mismatches)
+        effects += self._report.news(
+            self.state, *self.fitness.effective[:2], self.master, self.mismatches, self.foreign
+        )
         self._arm(now)
         if type(event) is ev.Heard and self._phase is Phase.BACKUP and not effects and self._reception.flawless:
             self._steady.heard(event, self._watch, self.priority, self.settings, now)

@@ -1,0 +1,41 @@
+"""The counters of a running router, and what it sends."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from virtualip_agent import ipc
+from virtualip_agent.realtime.router import RunningRouter, parse_addresses, settings_of
+from virtualip_agent.vrrp.packet import checksum, pseudo_header
+from virtualip_agent.vrrp.virtual_router import VirtualRouter
+
+SOURCE, GROUP = bytes([192, 0, 2, 1]), bytes([224, 0, 0, 18])
+TEMPLATE = bytes([0x31, 51, 0, 1, 0, 100, 0, 0, 192, 0, 2, 10])
+
+
+def router(**fields: Any) -> RunningRouter:
+    config = ipc.RouterConfig("web", 51, 3, None, ("192.0.2.10/32",), 100, 10**9, advertisement=TEMPLATE, **fields)
+    sender: Any = SimpleNamespace(source=SOURCE)
+    link: Any = SimpleNamespace(index=1)
+    core = VirtualRouter(settings_of(config))
+    return RunningRouter(config, core, parse_addresses(config), link=link, sender=sender)
+
+
+@pytest.mark.parametrize("form", ["PseudoHeader", "RFC9568"])
+def test_the_checksum_is_of_the_form_that_was_asked_for(form: str) -> None:
+    ((sent, _),) = router(checksum=form).advertisements(200)
+    summed = sent if form == "RFC9568" else pseudo_header(SOURCE, GROUP, len(sent)) + sent
+    assert (sent[2], checksum(summed)) == (200, 0)
+
+
+def test_what_was_received_is_counted_by_peer_and_by_the_form_of_its_checksum() -> None:
+    counting = router()
+    counting.peer(SOURCE).received += 2
+    counting.peer(SOURCE, bare_checksum=True).received += 3
+    counting.peer(bytes([192, 0, 2, 2])).received += 1
+    statistics = counting.statistics()
+    assert statistics["received"] == 6
+    assert statistics["received_from_192.0.2.1"] == 5
+    assert statistics["received_rfc9568_checksum"] == 3
+    assert statistics["received_pseudo_header_checksum"] == 3
