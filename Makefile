@@ -14,7 +14,7 @@ endif
 
 export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo
 
-.PHONY: help demo demo-down test test-unit test-netns test-cluster simulate check format lock image clean
+.PHONY: help demo demo-down test test-unit test-netns test-cluster simulate check bench bench-docs format lock image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,12 @@ test-packages: $(VENV)/installed
 test-programs: $(VENV)/installed
 	@[ -n "$(KUBECONFIG)" ] || { [ -n "$(KUBEBUILDER_ASSETS)" ] && [ $$(id -u) != 0 ]; } || \
 	  ! command -v go >/dev/null || $(BIN)/python -m barecluster build
+
+bench: $(VENV)/installed ## beside keepalived, on a quiet machine: table, JSON and plot in build/bench (QUICK=1: some minutes)
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+bench-docs: ## what the last `make bench` wrote, into docs/performance.md
+	@$(BIN)/python -m bench_docs
 
 image: $(VENV)/installed ## the image, without a registry or an engine; prints its archive
 	@$(BIN)/python -m barecluster image

@@ -189,11 +189,6 @@ def wait_for_vips(host: Host, setup: Setup, timeout: float = _PATIENCE) -> None:
         time.sleep(0.1)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time, by the clock that utime and stime are made from (those count in 10 ms)."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-
-
 def memory_kib(pid: int) -> tuple[int, int]:
     """RSS and PSS."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()

@@ -56,6 +56,11 @@ class Sniffer:
                 if found is not None:
                     yield found
 
+    def drain(self) -> None:
+        """What was seen up to now is of no interest."""
+        for _ in self.read():
+            pass
+
     def wait_for(self, mac: str, addresses: set[str], timeout: float) -> dict[str, float]:
         """The first gratuitous ARP for each address from this MAC; what was not seen in time is missing."""
         found: dict[str, float] = {}

@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contestants import CONTESTANTS, cpu_seconds, memory_kib, wait_for_vips
+from contestants import CONTESTANTS, memory_kib, wait_for_vips
+from machine import cpu_seconds
 from pair import Pair, packets
 from setup import Setup
 

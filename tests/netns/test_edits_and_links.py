@@ -4,7 +4,7 @@ import socket
 import time
 
 from article import VIP, fast
-from machine import Machine
+from machine import Machine, cpu_seconds
 from segment import Namespace, Segment
 from virtualip_agent import ipc
 from virtualip_agent.run_directory import vrrp_socket_path
@@ -214,3 +214,17 @@ def test_more_clients_than_vrrp_takes_do_not_end_it(servers: Servers) -> None:
         client.close()
     assert one.wait_state("web", "MASTER")
     assert one.host.has(VIP)
+
+
+def test_a_node_without_a_cable_and_nothing_to_wait_for_sleeps(lan: Segment, servers: Servers) -> None:
+    one, _ = servers
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    one.wait_state("web", "MASTER")
+    lan.unplug(one.host)
+    one.wait_state("web", "FAULT")
+    vrrp = one.pid_of("vrrp")
+    time.sleep(0.5)  # the last timer of the MASTER that it was has passed
+    before = cpu_seconds(vrrp)
+    time.sleep(1.0)
+    assert cpu_seconds(vrrp) - before < 0.05

@@ -177,3 +177,8 @@ def command_line(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time, by the clock that utime and stime are made from (those count in 10 ms)."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9

@@ -22,6 +22,7 @@ from virtualip_agent.run_directory import lock_path, vrrp_socket_path
 log = logging.getLogger(__name__)
 
 _LOCK_POLL: Final = 0.1
+_FIRED: Final = -1
 _MOST_EVENTS: Final = 256
 
 
@@ -32,7 +33,7 @@ class Loop:
         self._epoll = select.epoll()
         self._timer = TimerFd()
         self._timer_at: int | None = None
-        """None: it has fired, or nothing is due."""
+        """None: nothing is due."""
         self._stopping = self._abandoned = False
         self._routes = RouteSocket()
         self._receivers: dict[int, Receiver] = {}
@@ -69,7 +70,7 @@ class Loop:
                 if receiver is not None:
                     engine.receive(receiver, now)
                 elif descriptor == timer:
-                    self._timer_at = None
+                    self._timer_at = _FIRED
                 else:
                     others = others or {descriptor for descriptor, _ in ready}
             if others is not None:
