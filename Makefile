@@ -14,7 +14,7 @@ endif
 
 export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo
 
-.PHONY: help demo demo-down test test-unit test-netns test-cluster simulate check bench bench-docs format lock image clean
+.PHONY: help demo demo-down test test-unit test-netns test-cluster simulate fuzz check bench bench-docs format lock image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ HOURS ?= 1000
 SEED  ?= 1
 simulate: $(VENV)/installed ## HOURS=1000 of faults on a virtual LAN (SEED=1), a failing episode shrunk and printed
 	$(BIN)/python -m simulator --hours $(HOURS) --seed $(SEED)
+
+PACKETS ?= 1000000
+fuzz: $(VENV)/installed ## PACKETS=1000000 random and mutated packets at the receive path (SEED=1)
+	@$(BIN)/python -m fuzz --packets $(PACKETS) --seed $(SEED)
 
 test-netns: $(VENV)/installed test-packages ## the engine in network namespaces, and its bytes on a wire
 	$(BIN)/python -m pytest tests/netns tests/wire $(PYTEST)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from barecluster import Cluster
+from barecluster.layout import session_prefix
 from house import ClusterClient, House, own_house, unavailable
 
 REPOSITORY = Path(__file__).parents[2]
@@ -16,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 def own_api_server() -> Iterator[Cluster]:
     """etcd and an API server of this session alone, so that a test may kill it and delete CRDs; no controllers, no
     nodes: what a pod would do the test does."""
-    cluster = Cluster(f"api{os.environ.get('PYTEST_XDIST_WORKER', '')}")
+    cluster = Cluster(session_prefix(f"api{os.environ.get('PYTEST_XDIST_WORKER', '')}"))
     cluster.down()
     cluster.up(api_only=True)
     try:
@@ -36,7 +37,7 @@ def house() -> Iterator[House]:
         users.install()
         yield users
         return
-    ours = own_house("test")
+    ours = own_house(session_prefix("test"))
     assert ours.own is not None
     try:
         ours.install()

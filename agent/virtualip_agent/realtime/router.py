@@ -120,7 +120,9 @@ class RunningRouter:
             forms["received_pseudo_header_checksum"] = sum(peer.received for peer in self.peers.values())
         unread = sum(value for name, value in self.counters.items() if name.startswith("drop_"))
         received = sum(peers.values()) + unread
-        return self.counters | self.core.drops | peers | forms | {"sent": self.sent, "received": received}
+        # the codec and the core may drop for the same reason
+        drops = {name: self.counters.get(name, 0) + count for name, count in self.core.drops.items()}
+        return self.counters | drops | peers | forms | {"sent": self.sent, "received": received}
 
     def reconfigure(self, config: ipc.RouterConfig) -> None:
         """Takes a new configuration; the caller tells the core."""

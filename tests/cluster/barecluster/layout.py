@@ -1,5 +1,6 @@
 """Names, addresses and paths: what exists where, for a cluster of a given prefix. No I/O beyond the environment."""
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -119,6 +120,11 @@ class Layout:
     def node(self, name: str) -> Path:
         """A node's disk and configuration."""
         return self.state / "nodes" / name
+
+
+def session_prefix(name: str) -> str:
+    """The prefix of a cluster that the tests of this checkout make: another checkout's session does not meet it."""
+    return f"{name}-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:4]}"
 
 
 def cache() -> Path:

@@ -1,11 +1,13 @@
 """The real engine on a table: its sockets and its kernel are lists."""
 
+import socket
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from virtual_lan import advertisement_template
 from virtualip_agent import ipc
+from virtualip_agent.realtime.advertisement_cache import AdvertisementCache
 from virtualip_agent.realtime.engine import Engine
 from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.route_socket import Change
@@ -56,13 +58,21 @@ class Sender:
 
 
 class Ports:
+    """One socket, in which nothing is lost."""
+
+    dropped = 0
+
     def __init__(self) -> None:
         self.sender = Sender(SOURCE)
+        self.cache = AdvertisementCache()
 
     def open(self, *_: Any) -> Sender:
         return self.sender
 
     def close_unused(self, *_: Any) -> None: ...
+
+    def forget_advertisements(self) -> None:
+        self.cache.clear()
 
 
 class Queue:
@@ -82,12 +92,13 @@ class BenchEngine:
 
     def __init__(self) -> None:
         self.published: list[Any] = []
-        ports: Any = Ports()
+        ports = Ports()
         routes: Any = Routes()
         self.engine = Engine(routes, ports, Sender(b""), self.published.append)  # type: ignore[arg-type]
         self.queue = Queue()
         self.receiver = Receiver.__new__(Receiver)
-        self.receiver.index, self.receiver._socket = INDEX, self.queue  # type: ignore[assignment]
+        self.receiver.index, self.receiver.family, self.receiver.cache = INDEX, socket.AF_INET, ports.cache
+        self.receiver._socket = self.queue  # type: ignore[assignment]
         self.now = SECOND
         for vrid, version in ((51, 3), (52, 2)):
             self.engine.command(ipc.SetRouter(_config(vrid, version)), self.now)
