@@ -58,6 +58,7 @@ class RouterConfig(msgspec.Struct, frozen=True):
     advert_interval: int
     preempt: bool = True
     fast_preempt: bool = True
+    preempt_damping: bool = True
     preempt_delay: int = 0
     startup_delay: int = 0
     """Counted from the machine's boot."""

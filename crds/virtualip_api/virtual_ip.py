@@ -74,6 +74,7 @@ class VirtualIPSpec:
     advert_interval: int = SECOND
     preempt: bool = True
     fast_preempt: bool = True
+    preempt_damping: bool = True
     preempt_delay: int = 0
     startup_delay: int = 0
     down_timer_adverts: int = 3
@@ -143,6 +144,7 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         advert_interval=_parse_advert_interval(fields, version),
         preempt=fields.boolean("preempt", True),
         fast_preempt=fields.boolean("fastPreempt", True),
+        preempt_damping=fields.boolean("preemptDamping", True),
         preempt_delay=fields.duration("preemptDelay", 0, LONGEST_DELAY, 0),
         startup_delay=fields.duration("startupDelay", 0, LONGEST_DELAY, 0),
         down_timer_adverts=fields.integer("downTimerAdverts", 1, 100, 3),

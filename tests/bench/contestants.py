@@ -169,6 +169,7 @@ def _manifests(setup: Setup) -> str:
                 "nodePriorities": nodes,
                 "advertInterval": f"{setup.interval_ms}ms",
                 "preempt": setup.preempt,
+                "preemptDamping": False,  # httpd dies more often here than damping lets through
                 **({"trackers": trackers} if trackers else {}),
             },
         }

@@ -65,6 +65,7 @@ def test_defaults_are_filled_in_so_that_they_can_be_seen(own_api_server: Cluster
         advertInterval="1s",
         preempt=True,
         fastPreempt=True,
+        preemptDamping=True,
         preemptDelay="0s",
         startupDelay="0s",
         downTimerAdverts=3,

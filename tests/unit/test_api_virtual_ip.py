@@ -98,6 +98,7 @@ def test_what_is_left_out_has_keepaliveds_defaults_but_for_the_version() -> None
     ("priority", 0, "spec.priority: 0 is not within 1..254"),
     ("preempt", "yes", "spec.preempt: 'yes' is not true or false"),
     ("fastPreempt", 1, "spec.fastPreempt: 1 is not true or false"),
+    ("preemptDamping", "no", "spec.preemptDamping: 'no' is not true or false"),
     ("preemptDelay", "1001s", "spec.preemptDelay: 1001s is not within 0ms..16m40s"),
     ("startupDelay", "soon", "spec.startupDelay: 'soon' is not a duration such as 1s or 100ms"),
     ("downTimerAdverts", 0, "spec.downTimerAdverts: 0 is not within 1..100"),

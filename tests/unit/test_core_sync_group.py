@@ -340,3 +340,27 @@ def test_after_whatever_happened_one_node_holds_all(priorities: tuple[int, ...],
     before = lan.now
     lan.run(120)
     assert lan.transitions(since=before) == []
+
+
+def test_one_that_is_damped_keeps_the_group_where_it_is_and_a_dead_master_is_followed_all_the_same() -> None:
+    lan = GroupLan(2)
+    server1, server2 = two(lan, trackers=HTTPD)
+
+    def contribute(server: str, contribution: Contribution) -> None:
+        for segment in lan.segments:
+            segment.contribute(lan.node(server, segment), httpd=contribution)
+
+    runs = Contribution(5)  # one for each of the two: 254 beside 250
+    contribute(server1, runs)
+    contribute(server2, runs)
+    lan.run_until(10)
+    holders = []
+    for _ in range(6):
+        for contribution in (STOPPED, runs):
+            contribute(server1, contribution)
+            lan.run(2)
+            holders.append(lan.holder())
+    assert holders == [server2, server1] * 2 + [server2] * 8
+    lan.power_off(server2)
+    lan.run(4)
+    assert lan.holder() == server1

@@ -54,6 +54,7 @@ FULL: dict[str, Any] = {
     "advertInterval": "2s",
     "preempt": False,
     "fastPreempt": False,
+    "preemptDamping": False,
     "preemptDelay": "30s",
     "startupDelay": "45s",
     "downTimerAdverts": 5,

@@ -47,6 +47,7 @@ def compile_router(instance: Instance) -> RouterConfig:
         advert_interval=spec.advert_interval,
         preempt=spec.preempt,
         fast_preempt=spec.fast_preempt,
+        preempt_damping=spec.preempt_damping,
         preempt_delay=spec.preempt_delay,
         startup_delay=spec.startup_delay,
         down_timer_adverts=spec.down_timer_adverts,

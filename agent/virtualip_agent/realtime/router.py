@@ -229,6 +229,7 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         advert_interval=config.advert_interval,
         preempt=config.preempt,
         fast_preempt=config.fast_preempt,
+        preempt_damping=config.preempt_damping,
         preempt_delay=config.preempt_delay,
         hold_until=BOOT + config.startup_delay if config.startup_delay else 0,
         down_timer_adverts=config.down_timer_adverts,

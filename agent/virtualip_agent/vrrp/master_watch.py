@@ -77,6 +77,10 @@ class MasterWatch:
         self._preemption.forget()
         self._learned_interval = settings.advert_interval
 
+    def moved(self, now: int) -> None:
+        """A living MASTER was preempted: by us, or we were it, or of others one by another."""
+        self._preemption.moved(now)
+
     def let_go(self) -> None:
         """We are MASTER no more; who is, is not known before it is heard."""
         if self._seen_at is None:
@@ -90,6 +94,8 @@ class MasterWatch:
                 self._lost_at = self._seen_at
             elif (advertisement.priority, source) < (self._master_priority, self.master):
                 return False
+            elif advertisement.priority > self._master_priority:
+                self.moved(now)
         self._seen_at = now
         self._resigned_at = None
         self._master_priority = advertisement.priority
@@ -118,11 +124,13 @@ class MasterWatch:
             if self._resigned_at is None and self.master in (b"", source):
                 self._resigned_at = now
             return ""
+        fell = source == self.master and self._seen_at is not None and priority < self._master_priority
         foremost = self.note(advertisement, source, settings, now)
         delay = ""
         if priority < own_priority and preempts(own_priority, settings):
             if foremost:
-                self._preemption.better(now, fast=self._may_preempt_fast(own_priority, settings, now))
+                fast = self._may_preempt_fast(own_priority, settings, now)
+                self._preemption.better(now, priority, fast=fast, fell=fell)
             delay = self._preemption.delayed_by(own_priority, settings, now)
             if not delay:
                 # RFC 9568, section 6.4.2: discard; the timer is never extended. Fast preemption shortens it.
@@ -156,7 +164,8 @@ class MasterWatch:
         if self._seen_at is None or self._resigned_at is not None:
             return
         if self._master_priority < own_priority and preempts(own_priority, settings):
-            self._preemption.better(now, fast=self._may_preempt_fast(own_priority, settings, now))
+            fast = self._may_preempt_fast(own_priority, settings, now)
+            self._preemption.better(now, self._master_priority, fast=fast)
         else:
             self._preemption.forget()
             self._heard_at = max(self._heard_at, self._seen_at)

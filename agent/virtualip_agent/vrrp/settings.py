@@ -32,6 +32,8 @@ class Settings:
     advert_interval: int = SECOND
     preempt: bool = True
     fast_preempt: bool = True
+    preempt_damping: bool = True
+    """After many moves by preemption the addresses stay for a while where they are (damping.py)."""
     preempt_delay: int = 0
     """How long a living MASTER of lower priority is left alone."""
     hold_until: int = 0

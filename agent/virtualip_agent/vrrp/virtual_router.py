@@ -156,6 +156,8 @@ class VirtualRouter(RouterMemory):
     def _become_master(self, take_over: TakeOver, now: int, effects: Effects) -> None:
         self._phase = Phase.MASTER
         self._report.reason, self._report.takeover = take_over.reason, take_over.takeover
+        if take_over.reason == "HigherPriority":
+            self._watch.moved(now)
         self._watch.take_over(self.fitness.source, self.settings)
         self._hand_over = None
         self._schedule = MasterSchedule()
@@ -190,6 +192,8 @@ class VirtualRouter(RouterMemory):
                 return
             # a last word of ours makes the winner tell the neighbours again, who after a partition still believe us
             effects.append(fx.SendAdvertisement(self.priority))
+            if priority > self.priority:
+                self._watch.moved(now)
             self._yield_to(event, "HigherPriorityHeard", now, effects)
         elif self._schedule.overslept(self.settings, now):
             # We slept so long that others were right to take over. Whoever did keeps it; what our kernel let expire

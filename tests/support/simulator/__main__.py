@@ -21,6 +21,7 @@ class Tally:
     advertisements: int = 0
     transitions: int = 0
     repairs: int = 0
+    damped: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     hours: Counter[str] = field(default_factory=Counter)
     """By advertisement interval."""
@@ -31,6 +32,7 @@ class Tally:
         self.advertisements += result.advertisements
         self.transitions += result.transitions
         self.repairs += result.repairs
+        self.damped += result.damped
         self.faults.update(result.faults)
         self.hours[f"{episode.interval / SECOND:g} s"] += result.seconds / 3600  # type: ignore[assignment]
 
@@ -45,8 +47,8 @@ class Tally:
         kinds = ", ".join(f"{verb} {count}" for verb, count in self.faults.most_common())
         return (
             f"{total:.1f} simulated hours ({hours}) in {self.episodes} episodes: {faults} faults "
-            f"({faults / total:.0f} an hour), {self.repairs} repairs checked, {self.transitions} transitions, "
-            f"{self.advertisements} advertisements\n  {kinds}"
+            f"({faults / total:.0f} an hour), {self.repairs} repairs checked ({self.damped} when damping was over), "
+            f"{self.transitions} transitions, {self.advertisements} advertisements\n  {kinds}"
         )
 
 

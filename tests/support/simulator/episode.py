@@ -1,6 +1,6 @@
 """An episode: settings of the nodes and a schedule of faults. Drawn from one integer, written as text one can paste.
 
-version=3 interval=1000000000 preempt=1 fast_preempt=1 preempt_delay=0 lifetime=5 noise_seed=7
+version=3 interval=1000000000 preempt=1 fast_preempt=1 preempt_delay=0 lifetime=5 noise_seed=7 preempt_damping=1
 node 244 0
 node 240 0
 12.5 stall 0
@@ -56,6 +56,7 @@ class Episode:
     noise_seed: int
     nodes: tuple[tuple[int, int], ...]
     events: tuple[Event, ...]
+    preempt_damping: bool = False
 
     @property
     def seconds(self) -> float:
@@ -75,7 +76,7 @@ class Episode:
         head = (
             f"version={self.version} interval={self.interval} preempt={self.preempt:d} "
             f"fast_preempt={self.fast_preempt:d} preempt_delay={self.preempt_delay} lifetime={self.lifetime} "
-            f"noise_seed={self.noise_seed}"
+            f"noise_seed={self.noise_seed} preempt_damping={self.preempt_damping:d}"
         )
         return "\n".join([head, *(f"node {base} {rank}" for base, rank in self.nodes), *map(str, self.events)])
 
@@ -96,6 +97,7 @@ class Episode:
             noise_seed=head["noise_seed"],
             nodes=nodes,
             events=events,
+            preempt_damping=bool(head.get("preempt_damping", 0)),
         )
 
 
@@ -142,6 +144,7 @@ def draw(seed: int) -> Episode:
         noise_seed=rng.randrange(1 << 30),
         nodes=tuple(nodes),
         events=tuple(events),
+        preempt_damping=rng.random() < 0.5,
     )
 
 

@@ -15,6 +15,8 @@ _CONTRIBUTIONS: Final = (
     Contribution(), Contribution(10), Contribution(-60, healthy=False), Contribution(0, fault=True, healthy=False),
 )  # fmt: skip
 _BASES: Final = (1, 100, 120, 230, 254)
+_QUIET: Final = 180.0
+"""Seconds without a wish to move after which it is made."""
 _NOISE: Final = ((0.02, 0.0, 0.0), (0.3, 0.0, 0.0), (0.0, 0.3, 0.0), (0.0, 0.1, 0.5), (0.1, 0.1, 1.5))
 """Lost, twice, and late by up to this many intervals (so also in another order)."""
 
@@ -28,6 +30,8 @@ class Result:
     advertisements: int = 0
     transitions: int = 0
     repairs: int = 0
+    damped: int = 0
+    """Repairs after which the best one may have waited until it was quiet."""
     foul: str = ""
     at: float = 0.0
     transcript: list[str] = field(default_factory=list)
@@ -43,6 +47,7 @@ class Player:
             version=episode.version,
             preempt=episode.preempt,
             fast_preempt=episode.fast_preempt,
+            preempt_damping=episode.preempt_damping,
             preempt_delay=episode.preempt_delay,
             advert_interval=episode.interval,
             lifetime=episode.lifetime * SECOND,
@@ -180,9 +185,21 @@ class Player:
             if not node.link:
                 lan.plug(node)
         lan.run_until(ends)
+        if self._damped():
+            self.result.damped += 1
+            lan.run(_QUIET + 4 * episode.interval / SECOND)
         self._one_master_the_right_one(began)
         self.result.repairs += 1
         self._calm = (lan.now / SECOND, self.referee.transitions, lan.masters(), bool(lan.served_by))
+
+    def _damped(self) -> bool:
+        """Whether the best one may be holding itself back, as it has seen many moves; when it is quiet it must not."""
+        able = [node for node in self.lan.nodes if self.referee.takes_part(node)]
+        best = max((expected_priority(node) for node in able), default=0)
+        return any(
+            expected_priority(node) == best and not node.core.is_master and self.referee.may_be_damped(node)
+            for node in able
+        )
 
     def _one_master_the_right_one(self, repaired_at: int) -> None:
         lan = self.lan

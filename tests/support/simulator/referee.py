@@ -17,6 +17,7 @@ from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 _OWNER: Final = 255
 _ROUNDING: Final = 1000
 _REPLY_SPACING: Final = 20 * MILLISECOND
+_MOST_MOVES: Final = 4
 _RANK_STEP: Final = 2 * MILLISECOND
 
 
@@ -65,6 +66,8 @@ class Sheet:
     """MASTER: the longest interval it had since the last advertisement."""
     handing_over: bool = False
     priority: int = 0
+    moves: int = 0
+    """Take-overs, and rises of the priority that is heard: no fewer than the preemptions that this process saw."""
     slept: bool = False
     """It could not act in time: what it does in this wake-up is late."""
 
@@ -112,9 +115,11 @@ class Referee:
                 self._other_heard(node, sheet, event, master, now)
         if is_master and not was_master:
             self.transitions += 1
+            sheet.moves += 1
             self._took_over(node, sheet, event, effects, now)
         if was_master and not is_master:
             self.transitions += 1
+            sheet.moves += 1
             sheet.handing_over = False
             self._waits_anew(node, sheet, now)
         for effect in effects:
@@ -161,12 +166,13 @@ class Referee:
         if event.source == master or not master:
             sheet.zero_since = None
         sheet.master_resigned_at = None
+        sheet.moves += sheet.last_priority is not None and priority > sheet.last_priority
         sheet.last_priority = priority
         sheet.shortest, sheet.longest = min(sheet.shortest, interval), max(sheet.longest, interval)
         own = node.core.priority
         if priority < own and (node.settings.preempt or own == _OWNER):
             sheet.lower_since = now if sheet.lower_since is None else sheet.lower_since
-            if node.settings.preempt_delay:
+            if node.settings.preempt_delay or self.may_be_damped(node):
                 sheet.waiting_latest = now
         else:
             sheet.lower_since = None
@@ -303,6 +309,11 @@ class Referee:
             self._spoke_in_time(node, sheet, now)
         elif core.state == "BACKUP" and sheet.listening_since is not None and self.takes_part(node):
             self._not_too_late(node, sheet, core.priority, now)
+
+    def may_be_damped(self, node: Node) -> bool:
+        """Whether it may have seen so many moves that it does not preempt for a while."""
+        sheet = self.sheets[node.name]
+        return node.settings.preempt_damping and sheet.moves >= _MOST_MOVES and expected_priority(node) != _OWNER
 
     def takes_part(self, node: Node) -> bool:
         """Link up, nothing failed, every tracker known."""
