@@ -18,7 +18,7 @@ import plot
 from barecluster.packages import ensure_packages
 from contestants import CONTESTANTS, OURS, keepalived_version, machine_description
 from crowd import cut_with_many
-from gaps import in_lanes, link_cut, planned_hand_over, service_dies
+from gaps import STILL_THERE, in_lanes, killed, link_cut, planned_hand_over, service_dies
 from load import false_changes
 from report import Line, summary, table
 from segment import unavailable
@@ -133,6 +133,21 @@ class Bench:
         )
         self.lines.append(Line(what, "ms", samples, "≤ 300 ms", max(samples[OURS]) <= 300))
 
+    def deaths(self) -> None:
+        """An agent that ends without a word."""
+        what = "kill -9, adverts 1 s: two nodes have the VIP"
+        samples = self.each(
+            what,
+            "ms",
+            lambda contestant, place: in_lanes(
+                self.scale.lanes, functools.partial(killed, contestant), self.scale.phases, place
+            ),
+        )
+        self.say(f"{what}: {STILL_THERE * 1000:.0f} ms: until someone removes it")
+        # L + 1.5 s - master_down_interval: L is 5 s (how-it-works.md), the successor waits 3.06 s
+        longest = 5000 + 1500 - 3063
+        self.lines.append(Line(what, "ms", samples, f"≤ {longest} ms", max(samples[OURS]) <= longest))
+
     def load(self) -> None:
         """CPU hogs."""
         seconds = self.scale.loaded
@@ -208,7 +223,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer samples: some minutes")
     parser.add_argument("--into", type=Path, default=Path("build/bench"), help="where the files go")
-    parser.add_argument("--only", nargs="*", default=[], help="steady, load, link_cuts, crowd, moves")
+    parser.add_argument("--only", nargs="*", default=[], help="steady, load, link_cuts, crowd, moves, deaths")
     options = parser.parse_args()
     ensure_packages(_PACKAGES)
     reason = unavailable()
@@ -223,6 +238,7 @@ def main() -> int:
             "link_cuts": bench.link_cuts,
             "crowd": bench.crowd,
             "moves": bench.moves,
+            "deaths": bench.deaths,
         }
         for name in options.only or parts:
             parts[name]()

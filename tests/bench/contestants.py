@@ -20,7 +20,7 @@ from setup import Setup
 if TYPE_CHECKING:
     from segment import Process
 
-_PATIENCE = 30.0
+_PATIENCE = 120.0  # keepalived takes tens of milliseconds for each address on a slow machine
 
 
 class Running(ABC):
@@ -29,6 +29,10 @@ class Running(ABC):
     @abstractmethod
     def stop(self) -> None:
         """SIGTERM, and waits for the end."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL to all of it; its kernel lives on."""
 
     @property
     @abstractmethod
@@ -72,6 +76,11 @@ class Keepalived(Running):
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(timeout=_PATIENCE)
 
+    def kill(self) -> None:
+        for pid in self.processes:
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait(timeout=_PATIENCE)
+
     @property
     def vrrp(self) -> int:
         (child,) = children(self._process.pid)
@@ -95,7 +104,8 @@ def tuned_keepalived(host: Host, setup: Setup, directory: Path) -> Keepalived:
 
 def _keepalived_conf(node: str, setup: Setup, tracked: Path, *, tuned: bool) -> str:
     lines = ["global_defs {", "  vrrp_version 3", f"  router_id {node}"]
-    lines += ["  vrrp_rt_priority 50", "  vrrp_no_swap"] if tuned else []
+    # its own default, 10 ms of processor without a sleep, has the kernel kill it on a slow machine (seen)
+    lines += ["  vrrp_rt_priority 50", "  vrrp_rlimit_rttime 1000000", "  vrrp_no_swap"] if tuned else []
     lines += ["}"]
     if setup.tracked:
         # process events are refused outside the first network namespace; a tracked file it reads at once (inotify)
@@ -131,6 +141,10 @@ class Ours(Running):
 
     def stop(self) -> None:
         self._machine.stop_engine(self._engine)
+        self._machine.close()
+
+    def kill(self) -> None:
+        self._machine.power_off()
         self._machine.close()
 
     @property

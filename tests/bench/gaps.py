@@ -76,6 +76,32 @@ def service_dies(contestant: str, directory: Path, *, trials: int) -> list[float
     return moved
 
 
+STILL_THERE = 10.0
+"""Seconds after which nobody waits any longer for a dead node to let go."""
+
+
+def killed(contestant: str, directory: Path, *, trials: int) -> list[float]:
+    """Milliseconds for which two nodes have the address: everything on the MASTER is ended by SIGKILL, at adverts of
+    1 s, and its kernel lives on."""
+    setup = Setup(interval_ms=1000)
+    (vip,) = setup.vips
+    found = []
+    with _Field(contestant, setup, directory) as field:
+        for _ in range(trials):
+            field.settle()
+            dead = field.master
+            field.running[dead].kill()
+            since = field.take_over()
+            while (both := time.monotonic() - since) < STILL_THERE and dead.has(vip):
+                time.sleep(0.01)
+            found.append(both * 1000)
+            if dead.has(vip):
+                dead.run(f"ip address del {vip}/32 dev eth0")
+            field.start(dead)
+            time.sleep(2.0)
+    return found
+
+
 def in_lanes(lanes: int, measure: "object", trials: int, directory: Path) -> list[float]:
     """The same on several pairs of nodes at once: at 1 s adverts they do little but wait."""
     assert callable(measure)
