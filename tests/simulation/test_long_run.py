@@ -17,6 +17,15 @@ node 255 0
 401.220942302 end 0 0
 """
 
+A_SHORTENED_INTERVAL = """
+version=2 interval=1000000000 preempt=1 fast_preempt=1 preempt_delay=0 lifetime=5 noise_seed=893953820
+node 100 0
+node 255 0
+1648.511198 cut 1 381
+1658.111198 interval 1 770
+1670.301398165 end 0 0
+"""
+
 
 @pytest.mark.parametrize("first", [1, 10_001])
 def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(first: int) -> None:
@@ -28,7 +37,10 @@ def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(firs
     assert tally.repairs > 100
 
 
-@pytest.mark.parametrize("episode", [THREE_MASTERS_MEET], ids=["of three masters that meet the winner tells last"])
+@pytest.mark.parametrize("episode", [
+    pytest.param(THREE_MASTERS_MEET, id="of three masters that meet the winner tells last"),
+    pytest.param(A_SHORTENED_INTERVAL, id="who says less than its old interval ago has not overslept its new one"),
+])  # fmt: skip
 def test_what_a_long_run_found_once(episode: str) -> None:
     assert play(Episode.parse(episode)).foul == ""
 

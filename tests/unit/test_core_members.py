@@ -7,6 +7,7 @@ import pytest
 
 from one_router import OneRouter, host
 from virtual_lan import VirtualLan
+from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
@@ -155,3 +156,15 @@ def test_one_lost_packet_after_the_interval_was_lengthened_is_no_silence() -> No
     lan.run(60)
     assert lan.masters() == ["server1"]
     assert not any("server2 puts" in line for line in lan.transcript)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_master_whose_interval_was_shortened_has_not_overslept_and_stays(version: int) -> None:
+    """A lower one that stood up meanwhile is heard just after the edit."""
+    router = OneRouter(version=version, base_priority=200, advert_interval=5 * SECOND)
+    router.become_master()
+    router.until(router.now / SECOND + 4.5)
+    router.edit(advert_interval=SECOND)
+    router.until(router.now / SECOND + 0.1)
+    assert router.hear(100) == [fx.SendGratuitousArp(), fx.SendAdvertisement(200)]
+    assert router.state == "MASTER"

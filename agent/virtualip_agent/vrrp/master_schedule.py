@@ -55,8 +55,12 @@ class MasterSchedule:
 
     def advertised(self, settings: Settings, now: int) -> None:
         """An advertisement was said out of turn: the next is an interval from now."""
-        self._advertised_at = now
+        self.interjected(now)
         self._advertise_at = now + settings.advert_interval
+
+    def interjected(self, now: int) -> None:
+        """An advertisement was said out of turn, and the next comes when it would have come."""
+        self._advertised_at = now
 
     def advertisement_due(self, settings: Settings, now: int) -> bool:
         """Whether the interval is over; it counts as said."""

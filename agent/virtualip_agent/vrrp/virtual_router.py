@@ -336,6 +336,7 @@ class VirtualRouter(RouterMemory):
             # told at once, and again when the old interval is over: where one is lost, those who still wait by the
             # old one would take a longer one for silence
             effects.append(fx.SendAdvertisement(self.priority))
+            self._schedule.interjected(now)
 
     # ---- shared by the phases
 

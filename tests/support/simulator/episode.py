@@ -21,11 +21,14 @@ _CALM: Final = 300
 """Intervals between two storms, on average: an episode is about half an hour at 1 s."""
 _PAUSES: Final = (0.0001, 0.0015, 0.02, 0.05, 0.1, 0.3, 0.6, 0.99, 1.0, 1.1, 2.5, 3.3, 3.7, 5.5, 9.0)
 """Between two faults, in intervals: before, at and after every deadline of the protocol."""
+SLOWER: Final = (1, 2, 4)
+"""What an edit that has reached some of the nodes makes of the interval."""
 VERBS: Final = {
     "kill": 3, "restart": 4, "power_off": 2, "stop": 4, "withdraw": 2, "start": 6,
     "stall": 6, "stall_deaf": 2, "resume": 10, "sleep": 3, "wake": 5,
     "cut": 4, "deafen": 4, "heal": 4, "unplug": 3, "plug": 5,
-    "tracker": 10, "drain": 2, "base": 3, "take_away": 2, "refuse": 2, "allow": 2, "noise": 4, "quiet": 3,
+    "tracker": 10, "drain": 2, "base": 3, "interval": 2, "take_away": 2, "refuse": 2, "allow": 2, "noise": 4,
+    "quiet": 3,
 }  # fmt: skip
 """What can happen, and how often beside others."""
 
@@ -103,9 +106,9 @@ class Episode:
 
 def settle(interval: int, lifetime: int, preempt_delay: int = 0) -> float:
     """Seconds after a repair until there is one MASTER, the right one: a deaf node listens for a master_down_interval,
-    a better one for another; a dead one's address expires; a refused address is tried again after 5 s; a router that
-    hands over ends within an interval and 100 ms."""
-    return (8 * interval + preempt_delay) / SECOND + lifetime + 7.5
+    a better one for another, of the slowest interval that was heard; a dead one's address expires; a refused address is
+    tried again after 5 s; a router that hands over ends within an interval and 100 ms."""
+    return (8 * SLOWER[-1] * interval + preempt_delay) / SECOND + lifetime + 7.5
 
 
 def draw(seed: int) -> Episode:

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
-from simulator.episode import Episode, Event, settle
+from simulator.episode import SLOWER, Episode, Event, settle
 from simulator.referee import Foul, Referee, expected_priority
 from virtual_lan import Node, VirtualLan
 from virtualip_agent.vrrp.priority import Contribution
@@ -137,6 +137,8 @@ class Player:
                 lan.edit(node, draining=bool(number % 2))
             case "base" if node.runs and node.settings.base_priority != 255:
                 lan.edit(node, base_priority=_BASES[number % len(_BASES)])
+            case "interval" if node.runs:
+                lan.edit(node, advert_interval=self.episode.interval * SLOWER[number % len(SLOWER)])
             case "take_away" if node.runs and node.holds:
                 lan.take_address_away(node)
             case "refuse":
@@ -177,8 +179,9 @@ class Player:
                 lan.wake(node)
             if node.stalled:
                 self._resume(node)
+            lan.edit(node, advert_interval=episode.interval)
         ends = lan.now / SECOND + settle(episode.interval, episode.lifetime, episode.preempt_delay)
-        lan.run(episode.interval / SECOND + 1.2)  # whoever was handing over to end has ended by then
+        lan.run(SLOWER[-1] * episode.interval / SECOND + 1.2)  # whoever was handing over to end has ended by then
         for node in lan.nodes:
             if node.router is None:
                 self._start(node)

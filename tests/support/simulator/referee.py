@@ -125,6 +125,8 @@ class Referee:
         for effect in effects:
             if isinstance(effect, fx.SendAdvertisement):
                 self._said(node, sheet, effect.priority, is_master=is_master, now=now)
+                if is_master and fx.SendGratuitousArp in map(type, effects):
+                    sheet.replied_at = now  # perhaps to one that came too soon after another
             elif isinstance(effect, fx.RemoveAddresses):
                 if sheet.adopted:
                     sheet.waiting_latest = now  # it listened for one interval only; now for a whole one
@@ -177,6 +179,8 @@ class Referee:
         else:
             sheet.lower_since = None
             sheet.waiting_earliest = sheet.waiting_latest = now
+            if event.source == master == node.core.master:
+                sheet.shortest = sheet.longest = interval  # RFC 9568, section 6.4.2: the one to wait by
 
     def _took_over(self, node: Node, sheet: Sheet, event: ev.Event, effects: Sequence[fx.Effect], now: int) -> None:
         kinds = [type(effect) for effect in effects if not isinstance(effect, fx.Transitioned)]
@@ -243,6 +247,9 @@ class Referee:
         """Anything but time and advertisements: from here it may be later than before, and by another interval."""
         sheet.waiting_latest = max(sheet.waiting_latest, now)
         sheet.slowest = max(sheet.slowest, node.settings.advert_interval)
+        if not node.core.master:
+            sheet.shortest = min(sheet.shortest, node.settings.advert_interval)
+            sheet.longest = max(sheet.longest, node.settings.advert_interval)
         if sheet.master_resigned_at is not None:
             sheet.master_resigned_at = now
         if isinstance(event, ev.LinkUp | ev.LinkDown):
@@ -261,6 +268,7 @@ class Referee:
     def _master_heard(self, node: Node, sheet: Sheet, event: ev.Heard, effects: Sequence[fx.Effect], now: int) -> None:
         theirs, own = event.advertisement.priority, node.core.priority
         stays = node.core.is_master
+        sheet.last_priority = theirs or sheet.last_priority
         wins = theirs > own or (theirs == own and int.from_bytes(event.source) > int.from_bytes(node.source))
         if sheet.handing_over:
             if theirs and stays:
@@ -280,7 +288,6 @@ class Referee:
         if stays and now - sheet.replied_at >= _REPLY_SPACING:
             if not any(isinstance(effect, fx.SendAdvertisement) and effect.priority for effect in effects):
                 raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and does not assert itself")
-            sheet.replied_at = now
 
     def _said(self, node: Node, sheet: Sheet, priority: int, *, is_master: bool, now: int) -> None:
         if priority:
