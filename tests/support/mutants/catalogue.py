@@ -37,7 +37,8 @@ MUTANTS: Final = (
     # ---- 6.4.1: Initialize
     Mutant("the owner listens first", "virtual_router", "if self.priority == OWNER:", "if False:", (RFC,)),
     # ---- 6.4.2: BACKUP
-    Mutant("timer re-armed on a lower priority", "master_watch", "            if not delay:\n", "            if False:\n"),
+    Mutant("timer re-armed on a lower priority", "master_watch", "            if not delay:\n",
+           "            if False:\n"),
     Mutant("missing preempt", "preemption", "settings.preempt or own_priority == OWNER", "own_priority == OWNER"),
     Mutant("nopreempt is ignored", "preemption", "settings.preempt or own_priority == OWNER", "True"),
     Mutant("the owner does not preempt", "preemption", "settings.preempt or own_priority == OWNER", "settings.preempt"),
@@ -79,8 +80,8 @@ MUTANTS: Final = (
            "learned the loser's address\n            self._reply(now, effects)",
            "learned the loser's address\n            pass"),
     Mutant("yields and keeps the addresses", "virtual_router",
-           "now: int, effects: Effects) -> None:\n        effects.append(fx.RemoveAddresses())\n        self._become_backup",
-           "now: int, effects: Effects) -> None:\n        self._become_backup"),
+           "-> None:\n        effects.append(fx.RemoveAddresses())\n        self._become_backup",
+           "-> None:\n        self._become_backup"),
     Mutant("yields and does not learn the interval", "virtual_router",
            "event.source, self.settings, now)\n        self._watch.learn(event.advertisement)\n\n    def _reply",
            "event.source, self.settings, now)\n\n    def _reply", (RFC,)),

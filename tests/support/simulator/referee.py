@@ -285,9 +285,9 @@ class Referee:
             return
         if not stays and now - sheet.said_at <= node.settings.down_timer_adverts * node.settings.advert_interval:
             raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and yields")
-        if stays and now - sheet.replied_at >= _REPLY_SPACING:
-            if not any(isinstance(effect, fx.SendAdvertisement) and effect.priority for effect in effects):
-                raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and does not assert itself")
+        asserted = any(isinstance(effect, fx.SendAdvertisement) and effect.priority for effect in effects)
+        if stays and now - sheet.replied_at >= _REPLY_SPACING and not asserted:
+            raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and does not assert itself")
 
     def _said(self, node: Node, sheet: Sheet, priority: int, *, is_master: bool, now: int) -> None:
         if priority:
