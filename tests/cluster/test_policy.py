@@ -1,7 +1,10 @@
 """What an agent's token may do, and that it may do nothing else: RBAC and the two admission policies of deploy/base."""
 
 import json
+import subprocess
+from collections import defaultdict
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ from virtualip_api.names import field_manager, lease_name
 pytestmark = pytest.mark.apiserver
 
 ME, OTHER = "alpha", "beta"
+LEADER_LEASE = "operator-leader"
+AGENT, OPERATOR = "virtualip-agent", "virtualip-operator"
+SAMPLE = Path(__file__).parents[2] / "deploy/sample/s6.yaml"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 CONDITION = {
     "type": "Ready",
@@ -65,10 +71,15 @@ def administrator(own_api_server: Cluster) -> Administrator:
 
 
 @pytest.fixture(scope="module")
-def agents(administrator: Administrator, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Api]:
+def tokens(administrator: Administrator, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Kubeconfigs with what is stolen: an agent's token, as it is in the pod of a node."""
     directory = tmp_path_factory.mktemp("tokens")
     tokens = {node: administrator.agent_kubeconfig(node, directory / node) for node in (ME, OTHER)}
-    tokens["unbound"] = administrator.agent_kubeconfig("unbound", directory / "unbound", bound=False)
+    return {**tokens, "unbound": administrator.agent_kubeconfig("unbound", directory / "unbound", bound=False)}
+
+
+@pytest.fixture(scope="module")
+def agents(administrator: Administrator, tokens: Mapping[str, Path]) -> Mapping[str, Api]:
     apis = {name: Api(path) for name, path in tokens.items()}
     # A policy takes a moment until it holds.
     administrator.virtual_ip("probe")
@@ -197,6 +208,14 @@ def test_its_own_lease_and_no_other(web: Administrator, agents: Mapping[str, Api
     assert refused(lambda: agents[ME].get(elsewhere))
 
 
+def test_the_operators_leader_cannot_be_displaced(web: Administrator, agents: Mapping[str, Api]) -> None:
+    web.apply({**lease_body(LEADER_LEASE, "operator-1"), "metadata": {"name": LEADER_LEASE, "namespace": NAMESPACE}})
+    assert refused(lambda: agents[ME].merge(f"{LEASES}/{LEADER_LEASE}", {"spec": {"holderIdentity": ME}}))
+    assert refused(lambda: agents[ME].merge(f"{LEASES}/{LEADER_LEASE}", {"spec": {"renewTime": None}}))
+    web.delete("lease", LEADER_LEASE, f"--namespace={NAMESPACE}")
+    assert refused(lambda: agents[ME].create(LEASES, lease_body(LEADER_LEASE, ME)))
+
+
 def test_what_a_reporter_reads_it_may_read(web: Administrator, agents: Mapping[str, Api]) -> None:
     web.secret("vrrp", password="12345")
     agents[ME].get(MEMBERS_PATH, {"labelSelector": f"virtualip.dev/node={ME}"})
@@ -228,6 +247,126 @@ def test_it_makes_and_deletes_nothing_of_ours(web: Administrator, agents: Mappin
     assert refused(lambda: agents[ME].merge(f"{MEMBERS_PATH}/web.{ME}", {"spec": {"rank": 1}}))
     for path in (f"{VIRTUAL_IPS_PATH}/web", f"{MEMBERS_PATH}/web.{ME}", f"{LEASES}/{lease_name(ME)}"):
         assert refused(lambda path=path: agents[ME]._request("DELETE", path, None))
+
+
+BOUND = f"-n={NAMESPACE}"
+UNCHECKED = "--validate=false"
+"""Else kubectl itself ends before it has asked: it may not read the CRDs."""
+RANKED = '{"spec":{"rank":9}}'
+EXECUTED = '{"spec":{"trackers":[{"name":"x","script":{"command":["/x"]}}]}}'
+THEFTS = {
+    "the spec of a VirtualIP": ["patch", "virtualip", "web", "--type=merge", "-p", EXECUTED],
+    "a VirtualIP of its own": ["create", UNCHECKED, "-f", str(SAMPLE)],
+    "the whole status": ["replace", UNCHECKED, "--subresource=status", "-f", "VIRTUAL_IP"],
+    "the plan of another node": ["patch", "virtualipmember", f"web.{OTHER}", "--type=merge", "-p", RANKED],
+    "the plan of its own node": ["patch", "virtualipmember", f"web.{ME}", "--type=merge", "-p", RANKED],
+    "a plan deleted": ["delete", "virtualipmember", f"web.{OTHER}"],
+    "a secret elsewhere": ["get", "secret", "theirs", "-n=default"],
+    "every secret": ["get", "secrets", "--all-namespaces"],
+    "every secret here": ["get", "secrets", BOUND],
+    "a secret changed": ["patch", "secret", "vrrp", BOUND, "--type=merge", "-p", '{"stringData":{"password":"x"}}'],
+    "a pod": ["run", "mine", BOUND, "--image=mine"],
+    "a pod elsewhere": ["run", "mine", "-n=kube-system", "--image=mine"],
+    "a shell in a pod": ["exec", BOUND, f"agent-{OTHER}", "--", "sh"],
+    "another's token": ["create", "token", "virtualip-operator", BOUND],
+    "a node's labels": ["label", "node", ME, "node-role.kubernetes.io/control-plane="],
+    "a node cordoned": ["cordon", OTHER],
+    "a node's list": ["get", "nodes"],
+    "an event": ["create", UNCHECKED, "-f", "EVENT"],
+    "more rights": ["create", "clusterrolebinding", "mine", "--clusterrole=admin", "--user=mine"],
+    "no policy": ["delete", "validatingadmissionpolicybinding", "virtualip-agent-status"],
+    "no CRD": ["delete", "crd", "virtualips.virtualip.dev"],
+    "another image": ["set", "image", "daemonset/virtualip-agent", BOUND, "vrrp=mine"],
+    "somebody else": ["get", "nodes", "--as=admin", "--as-group=system:masters"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scene(
+    administrator: Administrator, agents: Mapping[str, Api], tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, str]:
+    """Something to steal; and what some of the attempts send, by the word that stands for the file."""
+    administrator.virtual_ip("web")
+    for node in (ME, OTHER):
+        agents[node].apply(status_path("web"), apply_body("web", entry(node)), field_manager(node))
+        administrator.member("web", node)
+    administrator.secret("vrrp", password="12345")
+    stolen = administrator.get("virtualip", "web")
+    assert stolen is not None
+    stolen["status"]["master"] = ME
+    event = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": "mine", "namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reason": "Moved",
+        "action": "Move",
+        "type": "Normal",
+        "reportingController": "virtualip-operator",
+        "reportingInstance": "x",
+    }
+    directory = tmp_path_factory.mktemp("sent")
+    for name, content in {"VIRTUAL_IP": stolen, "EVENT": event}.items():
+        (directory / name).write_text(json.dumps(content))
+    return {name: str(directory / name) for name in ("VIRTUAL_IP", "EVENT")}
+
+
+@pytest.mark.parametrize("theft", THEFTS)
+def test_with_a_stolen_token_nobody_gets(
+    administrator: Administrator, tokens: Mapping[str, Path], scene: Mapping[str, str], theft: str
+) -> None:
+    kubectl = [str(administrator.cluster.binaries / "kubectl"), f"--kubeconfig={tokens[ME]}"]
+    words = [scene.get(word, word) for word in THEFTS[theft]]
+    done = subprocess.run([*kubectl, *words], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode, done.stdout
+    assert "forbidden" in done.stderr.lower(), done.stderr
+
+
+PLANS, OURS = ("virtualip.dev", "virtualipmembers"), ("virtualip.dev", "virtualips")
+CRDS = ("apiextensions.k8s.io", "customresourcedefinitions")
+LEASE = ("coordination.k8s.io", "leases")
+EVERYWHERE: dict[str, dict[tuple[str, str], set[str]]] = {
+    AGENT: {PLANS: {"list", "watch"}, OURS: {"get"}, (OURS[0], "virtualips/status"): {"patch"}, CRDS: {"get"}},
+    OPERATOR: {
+        PLANS: {"get", "list", "watch", "create", "update", "delete"},
+        OURS: {"list", "watch"},
+        (OURS[0], "virtualips/status"): {"patch"},
+        CRDS: {"get", "list", "watch"},
+        ("", "nodes"): {"list", "watch"},
+        ("events.k8s.io", "events"): {"create"},
+    },
+}
+IN_ITS_NAMESPACE: dict[str, dict[tuple[str, str], set[str]]] = {
+    AGENT: {LEASE: {"create", "get", "patch"}, ("", "secrets"): {"get"}},
+    # update: only the leader's, by its name
+    OPERATOR: {LEASE: {"create", "get", "list", "watch", "update"}},
+}
+BASIC = {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"}
+"""What Kubernetes lets everybody ask."""
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, "default", "kube-system"])
+@pytest.mark.parametrize("account", [AGENT, OPERATOR])
+def test_these_are_all_the_rights_of(administrator: Administrator, account: str, namespace: str) -> None:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    whose = [
+        f"--as=system:serviceaccount:{NAMESPACE}:{account}",
+        *(f"--as-group=system:{group}" for group in ("authenticated", "serviceaccounts")),
+        f"--as-group=system:serviceaccounts:{NAMESPACE}",
+    ]
+    answer = json.loads(
+        administrator.cluster.kubectl("create", UNCHECKED, *whose, "-o", "json", "-f", "-", stdin=json.dumps(review))
+    )
+    rights: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for rule in answer["status"]["resourceRules"]:
+        for group, resource in product(rule["apiGroups"], rule["resources"]):
+            if resource not in BASIC:
+                rights[group, resource].update(rule["verbs"])
+    assert rights == EVERYWHERE[account] | (IN_ITS_NAMESPACE[account] if namespace == NAMESPACE else {})
 
 
 def test_the_policy_alone_refuses_what_rbac_would_not(

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -57,15 +57,25 @@ class Machine:
 
     def start_engine(self, run_directory: Path | None = None, *options: str) -> Process:
         """`virtualip-agent engine`; its log is in the machine's directory."""
-        directory = self.directory
-        command = [
-            *(sys.executable, "-m", "virtualip_agent.cli", "engine", "--node", self.host.name),
-            *("--manifests", str(directory / "manifests"), "--desired", str(directory / "desired")),
-            *("--run", str(run_directory or self.run_directory)),
-            *options,
-        ]
-        with (directory / f"engine{len(self.engines)}.log").open("w") as log:
-            engine = self.popen(command, stdout=log)
+        return self._start("engine", (), ["--run", str(run_directory or self.run_directory), *self._files, *options])
+
+    def start_vrrp(self, confinement: Sequence[str]) -> Process:
+        """`virtualip-agent vrrp` alone, begun by a command such as setpriv."""
+        return self._start("vrrp", confinement, ["--run", str(self.run_directory)])
+
+    def start_control(self, confinement: Sequence[str], *options: str) -> Process:
+        """`virtualip-agent control` alone, begun by a command such as setpriv."""
+        return self._start("control", confinement, ["--run", str(self.run_directory), *self._files, *options])
+
+    @property
+    def _files(self) -> list[str]:
+        manifests, desired = (str(self.directory / name) for name in ("manifests", "desired"))
+        return ["--node", self.host.name, "--manifests", manifests, "--desired", desired]
+
+    def _start(self, command: str, before: Sequence[str], options: Sequence[str]) -> Process:
+        words = [*before, sys.executable, "-m", "virtualip_agent.cli", command, *options]
+        with (self.directory / f"engine{len(self.engines)}.log").open("w") as log:
+            engine = self.popen(words, stdout=log)
         self.engines.append(engine)
         return engine
 

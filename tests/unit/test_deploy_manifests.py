@@ -1,34 +1,13 @@
 """deploy/base says what the design's table says: privileges, token, probes; and the policy misses no field."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from manifests import BASE, ROOT, agent_pod, capabilities, containers, documents, one
 from virtualip_agent.run_directory import GROUP_ID
-
-ROOT = Path(__file__).parents[2]
-BASE = ROOT / "deploy/base"
-
-
-def documents(name: str) -> list[dict[str, Any]]:
-    return [document for document in yaml.safe_load_all((BASE / name).read_text()) if document]
-
-
-def one(name: str, kind: str, called: str) -> dict[str, Any]:
-    (found,) = [d for d in documents(name) if d["kind"] == kind and d["metadata"]["name"] == called]
-    return found
-
-
-def agent_pod() -> dict[str, Any]:
-    spec: dict[str, Any] = one("agent.yaml", "DaemonSet", "virtualip-agent")["spec"]["template"]["spec"]
-    return spec
-
-
-def containers() -> dict[str, dict[str, Any]]:
-    return {container["name"]: container for container in agent_pod()["containers"]}
 
 
 def status_fields() -> set[str]:
@@ -60,18 +39,18 @@ def test_policies_deny_and_fail_closed_for_the_agents_account() -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "user", "capabilities"),
+    ("container", "user", "granted"),
     [
         ("vrrp", 0, ["NET_ADMIN", "NET_RAW", "SYS_NICE", "IPC_LOCK"]),
         ("control", 0, ["NET_RAW", "SETUID", "SETGID"]),
         ("reporter", 64112, []),
     ],
 )
-def test_each_container_has_its_privileges_and_no_more(container: str, user: int, capabilities: list[str]) -> None:
+def test_each_container_has_its_privileges_and_no_more(container: str, user: int, granted: list[str]) -> None:
     context = containers()[container]["securityContext"]
     assert context["runAsUser"] == user
     assert context["capabilities"]["drop"] == ["ALL"]
-    assert context["capabilities"].get("add", []) == capabilities
+    assert capabilities(container) == granted
     assert context["allowPrivilegeEscalation"] is False
     assert context["readOnlyRootFilesystem"] is True
     assert agent_pod()["securityContext"] == {
@@ -98,8 +77,8 @@ def test_the_hosts_root_is_read_only_and_costs_no_capability_until_scripts_run_i
     resources, control = overlay("host-scripts")
     assert resources == ["../host-files"]
     assert control["env"] == [{"name": "VIRTUALIP_SCRIPTS_ROOT", "value": mount["mountPath"]}]
-    base = containers()["control"]["securityContext"]["capabilities"]
-    assert control["securityContext"] == {"capabilities": {"drop": ["ALL"], "add": [*base["add"], "SYS_CHROOT"]}}
+    with_chroot = [*capabilities("control"), "SYS_CHROOT"]
+    assert control["securityContext"] == {"capabilities": {"drop": ["ALL"], "add": with_chroot}}
 
 
 def test_the_reporter_is_nobody_special() -> None:

@@ -57,7 +57,8 @@ class AddressKeeper:
                 if refusal is not None:
                     refused[router.name] = refusal
             if result:
-                text = f"{ip_address(change.address.ip)}: {os.strerror(result)}"
+                hint = " (the capability NET_ADMIN)" if result == errno.EPERM else ""
+                text = f"{ip_address(change.address.ip)}: {os.strerror(result)}{hint}"
                 refused.setdefault(router.name, Refusal("KernelRefused", text))
         return refused
 

@@ -204,11 +204,16 @@ class Sender:
 
 
 class FrameSender:
-    """Sends whole Ethernet frames. Needs NET_RAW."""
+    """Sends whole Ethernet frames. Needs NET_RAW; PermissionError without it, and then nothing else is worth trying."""
 
     def __init__(self) -> None:
-        # protocol 0: it receives nothing
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0)
+        try:
+            # protocol 0: it receives nothing
+            self._socket = socket.socket(
+                socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
+            )
+        except PermissionError as error:
+            raise PermissionError(error.errno, "raw sockets need the capability NET_RAW") from None
 
     def send(self, interface: str, frame: bytes) -> None:
         """OSError as it comes."""
