@@ -167,7 +167,7 @@ class Bench:
                 place = self.place()
                 found = steady_state(contestant, routers, place, window=self.scale.window, windows=self.scale.windows)
                 self.growth.setdefault(contestant, {})[routers] = found
-                costs = ", ".join(f"{role} {median(found[role]):.1f} µs" for role in ("master", "backup"))
+                costs = ", ".join(f"{role} {summary(found[role], 'µs', 'max')}" for role in ("master", "backup"))
                 self.say(f"steady state, {routers} virtual routers: {contestant}: {costs}")
         most = self.scale.growth[-1]
 
@@ -176,7 +176,9 @@ class Bench:
 
         for role, factor, goal in (("master", 1, "≤ keepalived's"), ("backup", 2, "≤ 2 × keepalived's")):
             samples = of(role)
-            holds = median(samples[OURS]) <= factor * median(samples[_KEEPALIVED])
+            # keepalived may never have come to rest
+            theirs = median(samples[_KEEPALIVED] or [float("inf")])
+            holds = bool(samples[OURS]) and median(samples[OURS]) <= factor * theirs
             self.lines.append(Line(f"CPU an advertisement at {most} VRIDs, {role.upper()}", "µs", samples, goal, holds))
         for key, what, goal, most_mib in (
             ("vrrp_rss", "memory of vrrp (RSS)", "≤ 36 MiB", 36.0),
@@ -202,7 +204,9 @@ class Bench:
         (target / "bench.json").write_text(json.dumps(whole, indent=1) + "\n")
         curves = {
             f"{contestant} {role.upper()}": [
-                (float(routers), 10 * routers * median(samples[role]) / 1e4) for routers, samples in found.items()
+                (float(routers), 10 * routers * median(samples[role]) / 1e4)
+                for routers, samples in found.items()
+                if samples[role]
             ]
             for contestant, found in sorted(self.growth.items())
             for role in ("master", "backup")
