@@ -71,7 +71,9 @@ class RouterConfig(msgspec.Struct, frozen=True):
     authentication: bytes = b""
     """VRRPv2 PASS, 8 bytes; empty: none."""
     members: tuple[str, ...] = ()
-    """Source addresses of the planned members."""
+    """Source addresses of the planned members, of the router's family."""
+    sources: tuple[str, ...] | None = None
+    """Our own addresses by which the others know us: it is sent from these alone. None: from whichever is best."""
     strict_peers: bool = False
     """Only `members` are heard."""
     checksum: str = "PseudoHeader"

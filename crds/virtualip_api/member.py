@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
+from virtualip_api.addresses import Ip
 from virtualip_api.fields import Fields, read
 from virtualip_api.virtual_ip import MOST_MEMBERS, OWNER_PRIORITY, VirtualIPSpec, parse_spec_fields
 
@@ -13,7 +14,7 @@ class Peer:
     """A node that takes part, and its addresses on the segment (source addresses of its advertisements)."""
 
     node: str
-    addresses: tuple[IPv4Address, ...] = ()
+    addresses: tuple[Ip, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,9 @@ def _parse_peer(fields: Fields) -> Peer:
     addresses = []
     for index, text in enumerate(fields.texts("addresses", 8)):
         try:
-            address = ip_address(text)
+            addresses.append(ip_address(text))
         except ValueError:
             fields.error(f"addresses[{index}]", f"{text!r} is not an IP address")
-            continue
-        if isinstance(address, IPv4Address):
-            addresses.append(address)
     peer = Peer(fields.text("node"), tuple(addresses))
     fields.finish()
     return peer

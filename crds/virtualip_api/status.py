@@ -27,6 +27,16 @@ class TrackerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyStatus:
+    """One of the two virtual routers of a VirtualIP with addresses of both families."""
+
+    family: str
+    state: State
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEntry:
     """One entry of status.nodes."""
 
@@ -44,6 +54,8 @@ class NodeEntry:
     """MASTER only: from the last sign of the MASTER before to answering here, a duration."""
     notify_failure: str = ""
     """What went wrong with the last notify command; empty where it succeeded."""
+    families: tuple[FamilyStatus, ...] = ()
+    """Each family's own state, where there are two; `state` is theirs together."""
     trackers: tuple[TrackerStatus, ...] = ()
 
 
@@ -63,12 +75,19 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
         | ({"lastTransitionTime": tracker.last_transition_time} if tracker.last_transition_time else {})
         for tracker in entry.trackers
     ]
+    families = [
+        {"family": one.family, "state": str(one.state)}
+        | ({"reason": one.reason} if one.reason else {})
+        | ({"message": one.message} if one.message else {})
+        for one in entry.families
+    ]
     return {
         "node": entry.node,
         "observedGeneration": entry.observed_generation,
         "state": str(entry.state),
         "priority": entry.priority,
         **{key: value for key, value in optional.items() if value},
+        **({"families": families} if families else {}),
         **({"trackers": trackers} if trackers else {}),
     }
 
@@ -86,6 +105,10 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
         interface=value.get("interface", ""),
         takeover=value.get("takeover", ""),
         notify_failure=value.get("notifyFailure", ""),
+        families=tuple(
+            FamilyStatus(one["family"], State(one["state"]), one.get("reason", ""), one.get("message", ""))
+            for one in value.get("families", ())
+        ),
         trackers=tuple(
             TrackerStatus(
                 name=tracker["name"],

@@ -3,8 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface, ip_interface
 
+from virtualip_api.addresses import (
+    Family,
+    Interface,
+    NodeAddress,
+    family_of,
+    parse_addresses,
+    parse_node_addresses,
+)
 from virtualip_api.duration import MILLISECOND, MINUTE, SECOND, format_duration
 from virtualip_api.fields import Fields, read
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND, is_interface_name
@@ -14,7 +21,6 @@ from virtualip_api.trackers import Tracker, parse_trackers
 
 OWNER_PRIORITY = 255
 DEFAULT_PRIORITY = 100
-MOST_ADDRESSES = 64
 MOST_MEMBERS = 16
 LONGEST_PASSWORD = 8
 """RFC 2338, section 5.3.6: PASS is 8 bytes, zero-padded."""
@@ -25,10 +31,7 @@ LONGEST_GARP_REFRESH = 24 * 60 * MINUTE
 _V3_STEP = 10 * MILLISECOND
 _V3_LONGEST_INTERVAL = 4095 * _V3_STEP
 _V2_LONGEST_INTERVAL = 255 * SECOND
-_LIMITED_BROADCAST = IPv4Address("255.255.255.255")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_WITH_PREFIX = re.compile(r"[0-9a-fA-F.:]+/[0-9]{1,3}")
-"""ip_interface also takes an address alone and a netmask; the API server's isCIDR does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,12 @@ class Garp:
 class VirtualIPSpec:
     """`spec` of a VirtualIP. Durations are nanoseconds."""
 
-    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    addresses: tuple[Interface, ...]
     vrid: int
     version: int = 3
+    transport: str = "Multicast"
+    strict_peers: bool = False
+    node_addresses: tuple[NodeAddress, ...] = ()
     interface: str | None = None
     node_selector: LabelSelector | None = None
     priority: int = DEFAULT_PRIORITY
@@ -84,6 +90,15 @@ class VirtualIPSpec:
     sync_group: str | None = None
     trackers: tuple[Tracker, ...] = ()
     notify: tuple[Notify, ...] = ()
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """Those of its addresses: a virtual router each."""
+        return tuple(family for family in Family if self.of_family(family))
+
+    def of_family(self, family: Family) -> tuple[Interface, ...]:
+        """Its addresses of one family."""
+        return tuple(address for address in self.addresses if family_of(address) is family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +148,13 @@ def _parse_virtual_ip(fields: Fields) -> VirtualIP:
 def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
     """A spec inside another resource that is being read."""
     version = fields.integer("version", 2, 3, 3)
-    return VirtualIPSpec(
-        addresses=_parse_addresses(fields),
+    spec = VirtualIPSpec(
+        addresses=parse_addresses(fields),
         vrid=fields.integer("vrid", 1, 255),
         version=version,
+        transport=fields.choice("transport", ("Multicast", "Unicast"), "Multicast"),
+        strict_peers=fields.boolean("strictPeers", False),
+        node_addresses=parse_node_addresses(fields),
         interface=_parse_interface(fields),
         node_selector=_child_selector(fields, "nodeSelector"),
         priority=fields.integer("priority", 1, 254, DEFAULT_PRIORITY),
@@ -155,38 +173,34 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         trackers=parse_trackers(fields),
         notify=parse_notify(fields),
     )
+    _refuse_contradictions(spec, fields)
+    return spec
 
 
-def _parse_addresses(fields: Fields) -> tuple[IPv4Interface, ...]:
-    found: list[IPv4Interface] = []
-    for path, element in fields.items("addresses", MOST_ADDRESSES, required=True):
-        name = path.removeprefix(f"{fields.path}.")
-        try:
-            well_formed = isinstance(element, str) and _WITH_PREFIX.fullmatch(element)
-            address = ip_interface(str(element)) if well_formed else None
-        except ValueError:
-            address = None
-        if address is None:
-            fields.error(name, f"{element!r} is not an address with a prefix length, such as 192.0.2.10/32")
-        elif not isinstance(address, IPv4Interface):
-            fields.error(name, f"{element!r}: IPv6 is not supported yet")
-        elif (
-            address.ip.is_multicast
-            or address.ip.is_loopback
-            or address.ip.packed[0] == 0
-            or address.ip == _LIMITED_BROADCAST
-        ):
-            fields.error(name, f"{element!r} is not a unicast address")
-        elif address.ip in (other.ip for other in found):
-            fields.error(name, f"{address.ip} is there twice")
-        elif address.network.prefixlen < 31 and address.ip in (
-            address.network.network_address,
-            address.network.broadcast_address,
-        ):
-            fields.error(name, f"{element!r} is the network's own or its broadcast address")
-        else:
-            found.append(address)
-    return tuple(found)
+def _refuse_contradictions(spec: VirtualIPSpec, fields: Fields) -> None:
+    """What is wrong in two fields together is named with both."""
+    over_ipv6 = Family.IPV6 in spec.families
+    if over_ipv6 and spec.version != 3:
+        fields.error("addresses", "IPv6 needs version: 3 (version 2 is IPv4 alone, RFC 3768, section 1)")
+    if spec.checksum == "RFC9568" and spec.families == (Family.IPV6,):
+        fields.error("checksum", "RFC9568 is about IPv4, and addresses are all of IPv6 (RFC 9568, section 5.2.8)")
+    multicast = spec.transport == "Multicast"
+    if over_ipv6 and multicast and spec.strict_peers and not spec.node_addresses:
+        fields.error(
+            "strictPeers",
+            "with addresses of IPv6 and transport: Multicast it needs nodeAddresses: members advertise from link-local "
+            "addresses, which no plan knows",
+        )
+    for index, entry in enumerate(spec.node_addresses):
+        for address in entry.addresses:
+            where = f"nodeAddresses[{index}].addresses"
+            if any(address == virtual.ip for virtual in spec.addresses):
+                fields.error(where, f"{address} is one of addresses: nobody advertises from a virtual one")
+            if multicast and address.version == 6 and not address.is_link_local:
+                fields.error(
+                    where,
+                    f"{address} is not link-local, as transport: Multicast needs it (RFC 9568, section 5.1.2.1)",
+                )
 
 
 def _parse_interface(fields: Fields) -> str | None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+from virtualip_api.addresses import Ip, family_of
 from virtualip_api.member import Peer
 from virtualip_api.names import member_name
 from virtualip_api.virtual_ip import MOST_MEMBERS, VirtualIPSpec, base_priority
@@ -20,8 +21,8 @@ class Node:
 
     name: str
     labels: Mapping[str, str]
-    addresses: tuple[IPv4Address, ...]
-    """Its InternalIPs of IPv4."""
+    addresses: tuple[Ip, ...]
+    """Its InternalIPs of either family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def node_from_json(body: Mapping[str, Any]) -> Node:
     for entry in (body.get("status") or {}).get("addresses") or ():
         if entry.get("type") == "InternalIP":
             try:
-                addresses.append(IPv4Address(entry.get("address")))
-            except AddressValueError:
-                continue  # IPv6
+                addresses.append(ip_address(entry.get("address")))
+            except ValueError:
+                continue
     metadata = body["metadata"]
     return Node(metadata["name"], metadata.get("labels") or {}, tuple(addresses))
 
@@ -87,5 +88,15 @@ def make_plan(
             for rank, (negated, name) in enumerate(equals)
         ),
         # By name, not rank: one node's other priority is no news for those whose place stays.
-        peers=tuple(Peer(node.name, node.addresses) for node in sorted(chosen, key=lambda node: node.name)),
+        peers=tuple(
+            Peer(node.name, _advertises_from(node, spec)) for node in sorted(chosen, key=lambda node: node.name)
+        ),
     )
+
+
+def _advertises_from(node: Node, spec: VirtualIPSpec) -> tuple[Ip, ...]:
+    """As the spec says, or for what it does not say of a family the Node's own, as far as they concern it."""
+    said = next((entry.addresses for entry in spec.node_addresses if entry.node_name == node.name), ())
+    families = {family_of(address) for address in said}
+    own = (address for address in node.addresses if family_of(address) not in families)
+    return tuple(address for address in (*said, *own) if family_of(address) in spec.families)

@@ -40,14 +40,25 @@ def test_every_sample_is_taken(own_api_server: Cluster, name: str) -> None:
     own_api_server.kubectl("delete", "-f", SAMPLES / name)
 
 
-@pytest.mark.parametrize(("field", "old", "new"), [("vrid", 51, 52), ("version", 3, 2)])
-def test_what_is_on_the_wire_is_immutable(own_api_server: Cluster, field: str, old: int, new: int) -> None:
+@pytest.mark.parametrize(
+    ("field", "old", "new"),
+    [
+        ("vrid", 51, 52),
+        ("version", 3, 2),
+        ("transport", "Multicast", "Unicast"),
+        ("addresses", ["192.0.2.1/32"], ["2001:db8::1/64"]),
+        ("addresses", ["192.0.2.1/32"], ["192.0.2.1/32", "2001:db8::1/64"]),
+        ("addresses", ["192.0.2.1/32", "2001:db8::1/64"], ["2001:db8::1/64"]),
+    ],
+)
+def test_what_is_on_the_wire_is_immutable(own_api_server: Cluster, field: str, old: Any, new: Any) -> None:
     name = f"immutable-{field}"
     own_api_server.kubectl("apply", "-f", "-", stdin=json.dumps(Case("", spec(**{field: old}), "", name).resource()))
     said = refusal(own_api_server, Case("", spec(**{field: new}), "", name).resource())
     assert f"spec.{field}" in said
     assert "immutable" in said
     assert refusal(own_api_server, Case("", spec(**{field: old}, priority=10), "", name).resource()) == ""
+    own_api_server.kubectl("delete", "vip", name)
 
 
 def test_the_default_version_is_as_immutable_as_a_given_one(own_api_server: Cluster) -> None:
@@ -61,6 +72,8 @@ def test_defaults_are_filled_in_so_that_they_can_be_seen(own_api_server: Cluster
     created = json.loads(own_api_server.kubectl("apply", "--dry-run=server", "-o", "json", "-f", "-", stdin=resource))
     assert created["spec"] == spec(
         version=3,
+        transport="Multicast",
+        strictPeers=False,
         priority=100,
         advertInterval="1s",
         preempt=True,

@@ -12,6 +12,9 @@ PROCESS = {"name": "apache", "process": {"name": "httpd"}}
 FILE = {"name": "app", "file": {"path": "/var/run/my_app/vrrp_track_file"}}
 INTERFACE = {"name": "uplink", "interface": {"name": "ens9"}}
 AUTHENTICATION = {"type": "PASS", "secretKeyRef": {"name": "web-vrrp", "key": "password"}}
+FULL_IPV4 = [f"192.0.2.{number}/32" for number in range(255)]
+FULL_IPV6 = [f"2001:db8:aaaa:bbbb:cccc:dddd:eeee:{number:x}/128" for number in range(1, 256)]
+"""As many as an advertisement has room for, and as long as they get."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,12 @@ def priorities(*entries: dict[str, Any]) -> Spec:
     return spec(nodePriorities=list(entries))
 
 
+def node_addresses(*nodes: list[str], **fields: Any) -> Spec:
+    """A minimal spec with nodeAddresses: of server1, server2 ..."""
+    entries = [{"nodeName": f"server{number}", "addresses": node} for number, node in enumerate(nodes, 1)]
+    return spec(nodeAddresses=entries, **fields)
+
+
 def selector(**fields: Any) -> Spec:
     """A minimal spec with one of matchExpressions."""
     return spec(nodeSelector={"matchExpressions": [{"key": "edge", **fields}]})
@@ -101,6 +110,20 @@ GOOD = [
     ),
     Case("several-addresses", spec(addresses=["192.0.2.1/32", "192.0.2.2/32", "198.51.100.9/24"])),
     Case("link-local", spec(addresses=["169.254.1.1/32"])),
+    Case("255-addresses-of-a-family", spec(addresses=FULL_IPV4 + FULL_IPV6)),
+    Case("ipv6", spec(addresses=["2001:db8::10/64", "fe80::10/128", "2001:db8::/127"])),
+    Case("both-families", spec(addresses=["192.0.2.1/32", "2001:db8::1/64"], checksum="RFC9568")),
+    Case("unicast", spec(addresses=["192.0.2.1/32", "2001:db8::1/64"], transport="Unicast", strictPeers=True)),
+    Case("unicast-in-v2", spec(version=2, transport="Unicast")),
+    Case(
+        "unicast-from-these",
+        node_addresses(["192.0.2.1", "2001:db8::101"], ["2001:db8::102"], transport="Unicast"),
+    ),
+    Case("strict-peers", spec(strictPeers=True)),
+    Case(
+        "strict-peers-over-ipv6-by-name",
+        node_addresses(["fe80::1"], ["fe80::2"], addresses=["2001:db8::1/64"], strictPeers=True),
+    ),
     Case("point-to-point", spec(addresses=["192.0.2.0/31", "192.0.2.1/31"])),
     Case("host-that-looks-like-a-broadcast", spec(addresses=["10.0.0.255/23"])),
     Case("host-that-looks-like-a-network", spec(addresses=["10.0.1.0/23"])),
@@ -170,12 +193,37 @@ BAD = [
     Case("unknown-field-in-a-tracker", tracker(wieght=1), "spec.trackers[0].wieght"),
     Case("no-addresses", _without("addresses"), "spec.addresses"),
     Case("empty-addresses", spec(addresses=[]), "spec.addresses"),
-    Case("65-addresses", spec(addresses=[f"192.0.2.{n}/32" for n in range(1, 66)]), "spec.addresses"),
+    Case("256-addresses", spec(addresses=[*FULL_IPV4, "192.0.3.1/32"]), "spec.addresses"),
+    Case("256-addresses-of-ipv6", spec(addresses=[*FULL_IPV6, "2001:db8:1::1/64"]), "spec.addresses"),
     Case("address-without-a-prefix", spec(addresses=["192.0.2.1"]), "spec.addresses[0]"),
     Case("address-with-a-netmask", spec(addresses=["192.0.2.1/255.255.255.0"]), "spec.addresses[0]"),
     Case("prefix-of-33", spec(addresses=["192.0.2.1/33"]), "spec.addresses[0]"),
     Case("no-address", spec(addresses=["gateway/32"]), "spec.addresses[0]"),
-    Case("ipv6", spec(addresses=["192.0.2.1/32", "2001:db8::1/64"]), "spec.addresses[1]"),
+    Case("ipv6-without-a-prefix", spec(addresses=["192.0.2.1/32", "2001:db8::1"]), "spec.addresses[1]"),
+    Case("ipv6-of-a-zone", spec(addresses=["fe80::1%eth0/64"]), "spec.addresses[0]"),
+    Case("ipv4-in-ipv6", spec(addresses=["::ffff:192.0.2.1/128"]), "spec.addresses[0]"),
+    Case("ipv6-multicast", spec(addresses=["ff02::12/128"]), "spec.addresses[0]"),
+    Case("ipv6-loopback", spec(addresses=["::1/128"]), "spec.addresses[0]"),
+    Case("ipv6-unspecified", spec(addresses=["::/128"]), "spec.addresses[0]"),
+    Case("subnet-router-anycast", spec(addresses=["2001:db8::/64"]), "spec.addresses[0]"),
+    Case("ipv6-twice", spec(addresses=["2001:db8::1/64", "2001:DB8:0::1/128"]), "spec.addresses"),
+    Case("ipv6-in-v2", spec(addresses=["192.0.2.1/32", "2001:db8::1/64"], version=2), "spec.addresses"),
+    Case("rfc-9568-checksum-of-ipv6", spec(addresses=["2001:db8::1/64"], checksum="RFC9568"), "spec.checksum"),
+    Case("transport-of-another-kind", spec(transport="Broadcast"), "spec.transport"),
+    Case("strict-peers-over-ipv6", spec(addresses=["2001:db8::1/64"], strictPeers=True), "spec.strictPeers"),
+    Case("node-without-addresses", spec(nodeAddresses=[{"nodeName": "a"}]), "spec.nodeAddresses[0].addresses"),
+    Case("node-with-a-subnet", node_addresses(["192.0.2.1/24"]), "spec.nodeAddresses[0].addresses[0]"),
+    Case("node-at-a-group", node_addresses(["224.0.0.18"]), "spec.nodeAddresses[0].addresses[0]"),
+    Case("node-with-a-zone", node_addresses(["fe80::1%eth0"]), "spec.nodeAddresses[0].addresses[0]"),
+    Case("node-with-two-of-a-family", node_addresses(["192.0.2.1", "192.0.2.2"]), "spec.nodeAddresses[0].addresses"),
+    Case("two-nodes-at-an-address", node_addresses(["192.0.2.1"], ["192.0.2.1"]), "spec.nodeAddresses"),
+    Case(
+        "a-node-twice",
+        spec(nodeAddresses=[{"nodeName": "a", "addresses": [f"192.0.2.{n}"]} for n in (1, 2)]),
+        "spec.nodeAddresses[1]",
+    ),
+    Case("node-at-a-virtual-address", node_addresses(["192.168.122.200"]), "spec.nodeAddresses"),
+    Case("multicast-from-a-global-address", node_addresses(["2001:db8::101"]), "spec.nodeAddresses"),
     Case("multicast", spec(addresses=["224.0.0.18/32"]), "spec.addresses[0]"),
     Case("loopback", spec(addresses=["127.0.0.1/8"]), "spec.addresses[0]"),
     Case("unspecified", spec(addresses=["0.0.0.0/32"]), "spec.addresses[0]"),

@@ -303,3 +303,18 @@ def test_90_addresses_are_one_packet_and_all_answer(two: Two, client6: Host, lan
             prober.wait_for_answer()
     assert len(two[0].wait(state="MASTER").addresses) == 90
     assert not two[1].statistics().get("mismatch", 0)
+
+
+def test_255_addresses_are_more_than_a_packet_and_arrive_in_fragments(two: Two, client6: Host, lan: Segment) -> None:
+    """As many as an advertisement can count (RFC 9568, section 5.2.5): 4,088 bytes."""
+    vips = [f"2001:db8::1:{number:x}" for number in range(1, 256)]
+    with lan.capture(expression="ip6 proto 44") as capture:
+        start(two, *(f"{vip}/64" for vip in vips))
+        capture.wait_for("frag")
+    for vip in (vips[0], vips[-1]):
+        with Prober(client6, vip) as prober:
+            prober.wait_for_answer()
+    assert len(two[0].wait(state="MASTER").addresses) == 255
+    counters = two[1].statistics()
+    assert not counters.get("mismatch", 0)
+    assert not counters.get("drop_length", 0)

@@ -86,9 +86,9 @@ def test_what_a_newer_operator_says_is_named_so_that_the_last_good_plan_can_stay
     assert message in errors_of(plan(**changes))
 
 
-def test_a_members_addresses_of_the_other_family_are_no_mistake() -> None:
+def test_a_members_addresses_are_of_either_family() -> None:
     member = parse_member_spec(plan(members=[{"node": "a", "addresses": ["192.0.2.1", "2001:db8::1"]}]))
-    assert [str(address) for address in member.peers[0].addresses] == ["192.0.2.1"]
+    assert [str(address) for address in member.peers[0].addresses] == ["192.0.2.1", "2001:db8::1"]
 
 
 # ---- desired files

@@ -229,3 +229,35 @@ def test_a_password_file_that_is_none_is_refused_without_waiting_for_it(tmp_path
     assert "is not a regular file" in messages(with_password(fifo))[0]
     assert "is not a regular file" in messages(with_password(tmp_path))[0]
     assert "is not there" in messages(with_password(tmp_path / "none"))[0]
+
+
+NODES = [
+    {"nodeName": "server1", "addresses": ["192.168.122.101"]},
+    {"nodeName": "server2", "addresses": ["192.168.122.102"]},
+]
+
+
+@pytest.mark.parametrize("field", [{"transport": "Unicast"}, {"strictPeers": True}])
+@pytest.mark.parametrize("known", [NODES[:1], NODES[1:], []], ids=["no-other", "not-this-one", "nobody"])
+def test_who_is_heard_by_name_alone_must_be_named_and_name_others(field: dict[str, Any], known: list[Any]) -> None:
+    """Else it hears nobody, and is MASTER beside another."""
+    reading = manifest(document(nodeAddresses=known, **field))
+    assert [message.split(":")[1] for message in messages(reading)] == [" spec.nodeAddresses"]
+    assert reading.bad == {"web"}
+
+
+def test_a_manifests_peers_are_the_other_nodes_it_names() -> None:
+    (web,) = manifest(document(transport="Unicast", nodeAddresses=NODES)).instances.values()
+    assert (web.members, web.own_addresses, web.named_addresses) == (
+        ("192.168.122.102",),
+        ("192.168.122.101",),
+        ("192.168.122.101",),
+    )
+
+
+def test_a_plans_own_addresses_are_known_apart_from_the_others() -> None:
+    peers = [{"node": f"server{n}", "addresses": [f"192.0.2.{n}", f"2001:db8::{n}"]} for n in (1, 2)]
+    reading = interpret_desired("web.json", encode("web", member(members=peers), None), {}, "server1")
+    (web,) = reading.instances.values()
+    assert (web.members, web.own_addresses) == (("192.0.2.2", "2001:db8::2"), ("192.0.2.1", "2001:db8::1"))
+    assert web.named_addresses == ()

@@ -139,3 +139,16 @@ def test_whatever_is_declared_nothing_that_runs_clashes_and_what_is_unchanged_st
         for name in declared.keys() - selection.instances.keys():
             assert name in {problem.name for problem in selection.problems}
         running = selection.instances
+
+
+def test_one_vrid_may_be_two_virtual_ips_of_a_family_each() -> None:
+    """RFC 9568, section 1.2: IPv4 and IPv6 are different virtual routers."""
+    selection = choose(manifest(), manifest("web6", addresses=["2001:db8::1/128"]))
+    assert selection.instances.keys() == {"web", "web6"}
+    both = manifest("both", addresses=["10.0.0.2/32", "2001:db8::2/128"])
+    assert choose(manifest(), both, running=by_name(both)).instances.keys() == {"both"}
+
+
+def test_another_transport_is_another_virtual_router() -> None:
+    selection = choose(desired(transport="Unicast"), manifest())
+    assert "transport" in selection.conflicts["web"]

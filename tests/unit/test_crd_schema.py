@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from virtualip_api import member, names, selector, status, trackers, virtual_ip
+from virtualip_api import addresses, member, names, selector, status, trackers, virtual_ip
 from virtualip_api.errors import InvalidResource
 from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
 
@@ -35,6 +35,9 @@ FULL: dict[str, Any] = {
     "addresses": ["192.0.2.10/32"],
     "vrid": 51,
     "version": 2,
+    "transport": "Unicast",
+    "strictPeers": True,
+    "nodeAddresses": [{"nodeName": "server1", "addresses": ["192.0.2.1"]}],
     "interface": "eth0",
     "nodeSelector": {
         "matchLabels": {"edge": "true"},
@@ -219,6 +222,7 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
     [
         (SPEC, VirtualIPSpec, {}),
         (at(SPEC, "nodePriorities"), virtual_ip.NodePriority, {}),
+        (at(SPEC, "nodeAddresses"), addresses.NodeAddress, {}),
         # passwordFile is for static manifests; what a Secret's reference has is flat in the dataclass.
         (
             at(SPEC, "authentication"),
@@ -246,6 +250,7 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
         (at(SPEC, "trackers", "podReady", "selector", "matchExpressions"), selector.Requirement, {}),
         (at(VIRTUAL_IP, "status", "nodes"), status.NodeEntry, {}),
         (at(VIRTUAL_IP, "status", "nodes", "trackers"), status.TrackerStatus, {}),
+        (at(VIRTUAL_IP, "status", "nodes", "families"), status.FamilyStatus, {}),
         (at(MEMBER, "spec"), member.MemberSpec, {"peers": {"members"}}),
         (at(MEMBER, "spec", "members"), member.Peer, {}),
     ],

@@ -58,7 +58,7 @@ def test_the_rank_is_by_name_among_those_of_equal_base_priority() -> None:
     ]
 
 
-def test_peers_are_all_members_with_their_ipv4_internal_addresses() -> None:
+def test_peers_are_all_members_with_their_internal_addresses_of_the_families_at_stake() -> None:
     node = node_from_json(
         {
             "metadata": {"name": "a"},
@@ -74,6 +74,19 @@ def test_peers_are_all_members_with_their_ipv4_internal_addresses() -> None:
     )
     (peer,) = plan_of([node]).peers
     assert (peer.node, [str(address) for address in peer.addresses]) == ("a", ["192.0.2.1"])
+    (peer,) = plan_of([node], addresses=["192.0.2.10/32", "2001:db8::10/64"]).peers
+    assert [str(address) for address in peer.addresses] == ["192.0.2.1", "2001:db8::1"]
+
+
+def test_what_nodeaddresses_says_of_a_node_counts_before_what_the_node_says() -> None:
+    both = ["192.0.2.10/32", "2001:db8::10/64"]
+    named = [{"nodeName": "a", "addresses": ["198.51.100.1"]}, {"nodeName": "b", "addresses": ["fe80::2"]}]
+    peers = plan_of(nodes("a", "b", "c"), addresses=both, nodeAddresses=named).peers
+    assert {peer.node: [str(address) for address in peer.addresses] for peer in peers} == {
+        "a": ["198.51.100.1"],
+        "b": ["fe80::2", "192.0.2.102"],
+        "c": ["192.0.2.103"],
+    }
 
 
 def test_a_node_that_has_told_nothing_yet_takes_part_without_an_address() -> None:

@@ -147,3 +147,10 @@ def test_to_peers_elsewhere_the_source_is_at_least_of_their_scope() -> None:
     interfaces = node((2, "fe80::9", 64, 0), (2, "2001:db8::101", 128, 0))
     assert interfaces.source(2, VIP_V6, (packed("2001:db8:7::102"),)) == packed("2001:db8::101")
     assert node((2, "fe80::9", 64, 0)).source(2, VIP_V6, (packed("2001:db8::102"),)) is None
+
+
+def test_of_addresses_that_the_others_know_one_is_the_source_or_none() -> None:
+    interfaces = node((2, "192.168.122.101", 24, 0), (2, "192.168.122.111", 24, 0))
+
+    assert interfaces.source(2, VIP, among=[packed("192.168.122.111")]) == packed("192.168.122.111")
+    assert interfaces.source(2, VIP, among=[packed("192.168.122.112")]) is None

@@ -91,7 +91,7 @@ def test_a_plan_is_written_once(directory: Directory) -> None:
     ("newer", "reason"),
     [
         (plan(3, colour="blue"), "UnsupportedField"),
-        (plan(3, spec={"addresses": ["2001:db8::1/128"]}), "UnsupportedField"),
+        (plan(3, spec={"addresses": ["2001:db8::1/128%eth0"]}), "UnsupportedField"),
         (plan(3, members=[]), "EmptyPlan"),
         (plan(1), "OlderPlan"),
         (plan(9, uid="v", created="2025-01-01T00:00:00Z"), "OlderPlan"),

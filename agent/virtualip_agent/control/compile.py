@@ -1,8 +1,13 @@
 """From an instance to what vrrp runs. Pure."""
 
+from dataclasses import replace
+from ipaddress import ip_address
+
+from virtualip_agent.control.families import group_of, router_name
 from virtualip_agent.control.frames import advertisement_payload, announcement
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import Garp, RouterConfig
+from virtualip_api.addresses import Family, family_of
 from virtualip_api.duration import SECOND
 from virtualip_api.virtual_ip import LONGEST_PASSWORD
 
@@ -34,9 +39,38 @@ def lifetime(instance: Instance) -> int:
     return max(SHORTEST_LIFETIME, -(-longest // SECOND))
 
 
-def compile_router(instance: Instance) -> RouterConfig:
-    """Everything vrrp needs, frames included (scapy: some hundred microseconds an address)."""
+def compile_routers(instance: Instance) -> dict[str, RouterConfig]:
+    """What vrrp runs for a VirtualIP, by the router's name: one, or one for each family, which move as one."""
     spec = instance.spec
+    if len(spec.families) == 1:
+        return {instance.name: compile_router(instance)}
+    group = group_of(instance.name, spec.sync_group)
+    halves = {
+        router_name(instance.name, family): replace(spec, addresses=spec.of_family(family), sync_group=group)
+        for family in spec.families
+    }
+    return {name: compile_router(replace(instance, name=name, spec=half)) for name, half in halves.items()}
+
+
+def _sources(instance: Instance, family: Family) -> tuple[str, ...] | None:
+    """The addresses that the router may advertise from; None: whichever is best."""
+    spec = instance.spec
+    named = _of_family(instance.named_addresses, family)
+    if named:
+        return named
+    if spec.transport == "Unicast" or spec.strict_peers:
+        return _of_family(instance.own_addresses, family)  # the others hear no other
+    return None
+
+
+def _of_family(addresses: tuple[str, ...], family: Family) -> tuple[str, ...]:
+    return tuple(address for address in addresses if family_of(ip_address(address)) is family)
+
+
+def compile_router(instance: Instance) -> RouterConfig:
+    """One router of addresses of one family, frames included (scapy: some hundred microseconds an address)."""
+    spec = instance.spec
+    (family,) = spec.families
     return RouterConfig(
         name=instance.name,
         vrid=spec.vrid,
@@ -62,7 +96,10 @@ def compile_router(instance: Instance) -> RouterConfig:
         ),
         lifetime=lifetime(instance),
         authentication=instance.password.ljust(LONGEST_PASSWORD, b"\0") if instance.password else b"",
-        members=instance.members,
+        members=_of_family(instance.members, family),
+        sources=_sources(instance, family),
+        strict_peers=spec.strict_peers,
+        transport=spec.transport,
         checksum=spec.checksum,
         group=spec.sync_group or "",
         trackers=tuple(tracker.name for tracker in spec.trackers),

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virtualip_agent import ipc
-from virtualip_agent.control.compile import compile_router
+from virtualip_agent.control.compile import compile_routers
 from virtualip_agent.control.declarations import Declarations
+from virtualip_agent.control.families import VirtualIPStates, router_names, virtual_ip_of
 from virtualip_agent.control.history import History
 from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.link import Link
@@ -60,24 +61,26 @@ class Duty:
             options.node, options.desired, options.manifests, options.run, self._inotify, self._declared
         )
         self._notifier = Notifier(options.run, self._notify, self._notify_failed)
+        self._states = VirtualIPStates(link.states)
         self._publisher = Publisher(
             options.node,
             link,
+            self._states,
             self._declarations,
             self._board,
             self._server,
             process_starts=lambda: self._processes.starts_by,
             notify_failure=self._notifier.failure,
         )
-        self._configs: dict[str, tuple[Instance, ipc.RouterConfig]] = {}
+        self._configs: dict[str, tuple[Instance, dict[str, ipc.RouterConfig]]] = {}
+        """By VirtualIP, then by router."""
 
     async def start(self) -> None:
         """Reads the directories, then speaks. OSError where the state socket cannot be made."""
-        for state in self._link.states.values():
-            self._history.transition(state)
         self._declarations.start()
         self._declared()
-        for state in self._link.states.values():
+        for state in self._states.all.values():
+            self._history.transition(state)
             self._notifier.state(state)
         await self._server.start()
 
@@ -87,17 +90,23 @@ class Duty:
         self._board.run({name: instance.spec.trackers for name, instance in instances.items()})
         self._notifier.declare({name: Audience(instance.spec.notify) for name, instance in instances.items()})
         self._configs = {name: self._compiled(instance) for name, instance in instances.items()}
-        configs = {name: config for name, (_, config) in self._configs.items()}
-        contributions = {name: self._board.contributions(name) for name in configs}
-        self._link.want(configs, contributions, self._declarations.names_not_to_withdraw)
+        routers = {name: configs for name, (_, configs) in self._configs.items()}
+        configs = {name: config for both in routers.values() for name, config in both.items()}
+        contributions = {name: self._board.contributions(virtual_ip_of(name)) for name in configs}
+        # of one whose file is bad it may not be known how many routers it has
+        kept = (routers.get(name, router_names(name)) for name in self._declarations.names_not_to_withdraw)
+        self._link.want(configs, contributions, frozenset().union(*kept))
+        self._states.expect(routers)
         self._publisher.everything(configs)
 
-    def _compiled(self, instance: "Instance") -> "tuple[Instance, ipc.RouterConfig]":
+    def _compiled(self, instance: "Instance") -> "tuple[Instance, dict[str, ipc.RouterConfig]]":
         known = self._configs.get(instance.name)
-        return known if known is not None and known[0] == instance else (instance, compile_router(instance))
+        return known if known is not None and known[0] == instance else (instance, compile_routers(instance))
 
     def _tracker_changed(self, name: str) -> None:
-        self._link.contribute(name, self._board.contributions(name))
+        _, routers = self._configs.get(name, (None, {}))
+        for router in routers:
+            self._link.contribute(router, self._board.contributions(name))
         self._publisher.soon(name)
 
     def _process_starts_changed(self) -> None:
@@ -108,16 +117,20 @@ class Duty:
         match message:
             case ipc.Hello():
                 self._publisher.vrrp_here()
-            case ipc.RouterState():
-                self._history.transition(message)
-                self._notifier.state(message)
-                self._publisher.one(message.name)
-            case ipc.RouterGone():
-                self._history.gone(message.name)
-                self._notifier.gone(message.name)
-                self._publisher.one(message.name)
+            case ipc.RouterState() | ipc.RouterGone():
+                self._heard_of(virtual_ip_of(message.name))
             case _:
                 pass  # Statistics: nobody here asks for them
+
+    def _heard_of(self, name: str) -> None:
+        known, state = self._states.get(name), self._states.refresh(name)
+        if state is not None:
+            self._history.transition(state)
+            self._notifier.state(state)
+        elif known is not None:
+            self._history.gone(name)
+            self._notifier.gone(name)
+        self._publisher.one(name)
 
     async def commanded(self) -> None:
         """vrrp has said that this control is the one. OSError as from `start`."""

@@ -28,6 +28,7 @@ class WireIdentity:
 
     vrid: int
     version: int
+    transport: str
     addresses: frozenset[IPv4Address | IPv6Address]
     advert_interval: int
     password: bytes
@@ -46,7 +47,11 @@ class Instance:
     rank: int = 0
     draining: bool = False
     members: tuple[str, ...] = ()
-    """Source addresses of the other members, as far as the plan knows them."""
+    """Source addresses of the other members, of both families, as far as the plan or the manifest knows them."""
+    own_addresses: tuple[str, ...] = ()
+    """The same of this node."""
+    named_addresses: tuple[str, ...] = ()
+    """Those of them that nodeAddresses names: it is advertised from these, and from nothing else."""
     alone: bool = False
     """The plan knows no other member. (A manifest knows none either, but assumes that there are others.)"""
     generation: int = 0
@@ -59,6 +64,7 @@ class Instance:
         return WireIdentity(
             vrid=self.spec.vrid,
             version=self.spec.version,
+            transport=self.spec.transport,
             addresses=frozenset(address.ip for address in self.spec.addresses),
             advert_interval=self.spec.advert_interval,
             password=self.password.ljust(LONGEST_PASSWORD, b"\0"),
@@ -89,6 +95,7 @@ def from_desired(content: bytes, node: str) -> Instance:
     if errors:
         raise InvalidResource(tuple(errors))
     others = [peer for peer in member.peers if peer.node != node]
+    own = [peer for peer in member.peers if peer.node == node]
     return Instance(
         name=desired.name,
         source=Source.DESIRED,
@@ -98,6 +105,8 @@ def from_desired(content: bytes, node: str) -> Instance:
         rank=member.rank,
         draining=member.draining,
         members=tuple(str(address) for peer in others for address in peer.addresses),
+        own_addresses=tuple(str(address) for peer in own for address in peer.addresses),
+        named_addresses=_named(spec, node),
         alone=not others,
         generation=member.generation,
         origin=content.decode(),
@@ -120,6 +129,12 @@ def from_manifest(document: object, read_password: Callable[[VirtualIPSpec], byt
             errors.append(_needs_the_api(f"spec.trackers[{index}].podReady"))
     if spec.authentication is not None and spec.authentication.secret_name is not None:
         errors.append(_needs_the_api("spec.authentication.secretKeyRef"))
+    others = [entry for entry in spec.node_addresses if entry.node_name != node]
+    own = _named(spec, node)
+    if (spec.transport == "Unicast" or spec.strict_peers) and not (others and own):
+        field = "transport: Unicast" if spec.transport == "Unicast" else "strictPeers"
+        problem = f"in a static manifest {field} needs the other members there, and {node}, by which they hear this one"
+        errors.append(FieldError("spec.nodeAddresses", problem))
     if errors:
         raise InvalidResource(tuple(errors))
     password = read_password(spec)
@@ -129,6 +144,9 @@ def from_manifest(document: object, read_password: Callable[[VirtualIPSpec], byt
         spec=spec,
         base_priority=base_priority(spec, node),
         password=password,
+        members=tuple(str(address) for entry in others for address in entry.addresses),
+        own_addresses=own,
+        named_addresses=own,
         generation=virtual_ip.generation,
         origin=json.dumps({"document": document, "password": password.hex()}, default=str),
     )
@@ -141,6 +159,11 @@ def from_origin(source: Source, origin: str, node: str) -> Instance:
     remembered: dict[str, Any] = json.loads(origin)
     password = bytes.fromhex(remembered["password"])
     return from_manifest(remembered["document"], lambda _: password, node)
+
+
+def _named(spec: VirtualIPSpec, node: str) -> tuple[str, ...]:
+    """This node's part of nodeAddresses."""
+    return tuple(str(one) for entry in spec.node_addresses if entry.node_name == node for one in entry.addresses)
 
 
 def _needs_the_api(path: str) -> FieldError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from virtualip_agent.control.declarations import Declarations
+from virtualip_agent.control.families import VirtualIPStates, virtual_ip_of
 from virtualip_agent.control.link import Link
 from virtualip_agent.control.state import AFTER_EXPIRY, Situation, agent_line, gone_line, vip_line
 from virtualip_agent.control.state_server import StateServer
@@ -22,6 +23,7 @@ class Publisher:
         self,
         node: str,
         link: Link,
+        states: VirtualIPStates,
         declarations: Declarations,
         board: TrackerBoard,
         server: StateServer,
@@ -30,6 +32,7 @@ class Publisher:
     ) -> None:
         self._node = node
         self._link = link
+        self._states = states
         self._declarations = declarations
         self._board = board
         self._server = server
@@ -45,9 +48,9 @@ class Publisher:
     def everything(self, configs: Mapping[str, "ipc.RouterConfig"] | None = None) -> None:
         """Every VirtualIP, then the agent. `configs` are what vrrp runs from now on."""
         if configs is not None:
-            self._lifetimes = {name: config.lifetime for name, config in configs.items()}
+            self._lifetimes = {virtual_ip_of(name): config.lifetime for name, config in configs.items()}
         named = {problem.name for problem in self._declarations.problems if problem.name}
-        names = frozenset(self._declarations.selection.instances) | named | self._link.states.keys()
+        names = frozenset(self._declarations.selection.instances) | named | self._states.all.keys()
         for name in sorted(self._names | names):
             self.one(name)
         self._names = names
@@ -108,7 +111,7 @@ class Publisher:
     def _situation(self, name: str) -> Situation | None:
         selection = self._declarations.selection
         instance = selection.instances.get(name)
-        router = self._link.states.get(name)
+        router = self._states.get(name)
         problems = [str(problem) for problem in self._declarations.problems if problem.name == name]
         if instance is None and router is None and not problems:
             return None
@@ -121,6 +124,7 @@ class Publisher:
             name=name,
             instance=instance,
             router=router,
+            families=self._states.families(name),
             trackers=self._board.statuses(name),
             conflict=selection.conflicts.get(name, ""),
             problems=problems,

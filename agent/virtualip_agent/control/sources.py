@@ -15,6 +15,7 @@ from virtualip_agent.control.interpret import Problem
 _IDENTITY_WORDS: Final = {
     "vrid": "vrid",
     "version": "version",
+    "transport": "transport",
     "addresses": "addresses",
     "advert_interval": "advertInterval",
     "password": "authentication",
@@ -61,7 +62,7 @@ def claims(instance: Instance) -> dict[object, str]:
     spec = instance.spec
     where = f" on {spec.interface}" if spec.interface else ""
     return {
-        (spec.interface, spec.vrid): f"VRID {spec.vrid}{where}",
+        **{(spec.interface, family, spec.vrid): f"VRID {spec.vrid}{where}" for family in spec.families},
         **{address.ip: f"address {address.ip}" for address in spec.addresses},
     }
 

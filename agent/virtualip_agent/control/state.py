@@ -8,7 +8,7 @@ from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import RouterState
 from virtualip_api.advice import advice
 from virtualip_api.duration import format_duration
-from virtualip_api.status import NodeEntry, State, TrackerStatus, entry_to_json, format_time
+from virtualip_api.status import FamilyStatus, NodeEntry, State, TrackerStatus, entry_to_json, format_time
 
 LONGEST_MESSAGE = 1024
 """Characters, as the CRD has it."""
@@ -26,6 +26,8 @@ class Situation:
     """None: declared, but it cannot be run; `problems` says why."""
     router: RouterState | None = None
     """vrrp's last word; None: none yet."""
+    families: Sequence[FamilyStatus] = ()
+    """The same by family, where there are two."""
     trackers: Sequence[TrackerStatus] = ()
     conflict: str = ""
     problems: Sequence[str] = ()
@@ -55,6 +57,7 @@ def node_entry(situation: Situation) -> NodeEntry:
             interface=router.interface,
             takeover=format_duration(router.takeover) if router.takeover >= 0 else "",
             notify_failure=situation.notify_failure[:LONGEST_MESSAGE],
+            families=tuple(situation.families),
             trackers=tuple(situation.trackers),
         )
     state, reason, message = _without_vrrp(situation)

@@ -92,13 +92,17 @@ class Interfaces:
         there = ", ".join(self._with_addresses(len(first.packed))) or "no addresses of its family"
         return None, f"no interface has a subnet with {first} in it; there are {there}"
 
-    def source(self, index: int, vips: Sequence[Vip], peers: Collection[bytes] = ()) -> bytes | None:
-        """Our address on the interface to advertise from, never a VIP.
+    def source(
+        self, index: int, vips: Sequence[Vip], peers: Collection[bytes] = (), among: Collection[bytes] | None = None
+    ) -> bytes | None:
+        """Our address on the interface to advertise from, never a VIP; where `among` says so, one of these only.
 
         To peers (unicast): one whose subnet holds one of them. To the group of IPv6: the link-local one (RFC 9568,
         section 5.1.2.1). Else one whose subnet holds the first VIP, or the first there is.
         """
         own = self._own(index, vips, usable=True)
+        if among is not None:
+            own = [address for address in own if address.ip in among]
         if not peers and vips[0].version == 6:
             # the kernel's order differs from boot to boot
             return min((address.ip for address in own if is_link_local(address.ip)), default=None)

@@ -25,7 +25,13 @@ def locate(
         # never to the group instead: nobody there would expect it
         family = "IPv4" if router.family == socket.AF_INET else "IPv6"
         return link, LinkDown("NoPeers", f"transport is Unicast, and no other member has an {family} address")
-    source = interfaces.source(link.index, router.addresses, router.unicast_peers)
+    among = router.sources
+    if among is not None and not among:
+        return link, LinkDown("NoSource", "the other members know no address of this node from which to hear it")
+    source = interfaces.source(link.index, router.addresses, router.unicast_peers, among)
+    if source is None and among is not None:
+        named = " or ".join(config.sources or ())
+        return link, LinkDown("NoSource", f"{named}, from which it is to advertise, cannot be used on {link.name}")
     if source is None:
         unusable = "" if router.unicast else interfaces.unusable_source(link.index, router.addresses)
         if unusable:

@@ -91,6 +91,12 @@ class RunningRouter:
         members = (ip_address(member).packed for member in self.config.members)
         return tuple(member for member in members if family_of(member) == self.family)
 
+    @property
+    def sources(self) -> frozenset[bytes] | None:
+        """What it may advertise from; None: whatever is best."""
+        named = self.config.sources
+        return None if named is None else frozenset(ip_address(source).packed for source in named)
+
     def count(self, counter: str, by: int = 1) -> None:
         """One more."""
         self.counters[counter] = self.counters.get(counter, 0) + by

@@ -20,7 +20,8 @@ _DROPS: Final = 8
 """linux/sock_diag.h: SK_MEMINFO_DROPS."""
 _RECEIVE_BUFFER: Final = 4 << 20
 """Room for what arrives while the process is stopped or late: it reads its queue before it speaks."""
-_LARGEST_PACKET: Final = 2048
+_LARGEST_PACKET: Final = 8192
+"""255 IPv6 addresses are 4,088 bytes: the kernel sends and gives them in fragments, put together again."""
 _MOST_AT_ONCE: Final = 2000
 """Packets read before timers get their turn, in a flood."""
 _INTERNETWORK_CONTROL: Final = 0xC0
