@@ -62,6 +62,10 @@ class Fitness:
         self.effective = own if self.group is None else self.group.effective._replace(failed=own.failed)
         return self.effective.priority != before
 
+    def draining(self, settings: Settings) -> bool:
+        """Whether the addresses are to leave this node."""
+        return settings.draining or (self.group is not None and self.group.draining)
+
     def own_fault(self) -> tuple[str, str] | None:
         """Reason and message, or None where nothing is wrong here."""
         if self.link_down is not None:

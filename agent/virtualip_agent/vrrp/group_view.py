@@ -39,3 +39,5 @@ class GroupView:
     """Whether our source address decides where priorities are equal."""
     patience: int
     """How long a hand-over may take."""
+    draining: bool = False
+    """Whether one of us drains, and with it all."""

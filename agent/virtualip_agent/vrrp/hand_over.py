@@ -18,10 +18,22 @@ _MARGIN: Final = 100 * MILLISECOND
 class HandOver:
     """One hand-over, from its first priority 0."""
 
-    def __init__(self, settings: Settings, now: int, group: GroupView | None = None, *, follows: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: int,
+        group: GroupView | None = None,
+        *,
+        follows: bool = False,
+        drains: bool = False,
+    ) -> None:
         patience = SECOND if settings.version == 2 else settings.advert_interval
-        self.leave_by = now + (patience if group is None else max(patience, group.patience)) + _MARGIN
+        # who drains goes on if nobody comes: to be known before those of the group that follow let go
+        margin = _MARGIN // 2 if drains else _MARGIN
+        self.leave_by = now + (patience if group is None else max(patience, group.patience)) + margin
         """A new MASTER needs at most its skew_time, which is less than the interval (v2: a second)."""
+        self.drains = drains
+        """The node is to be without the addresses, but somebody must hold them."""
         self.follows = follows
         """Another of the sync group yielded; nothing is wrong here."""
         self._say_at = now

@@ -3,6 +3,7 @@
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
+from virtualip_agent.vrrp.draining import Draining
 from virtualip_agent.vrrp.fitness import Fitness
 from virtualip_agent.vrrp.group_view import Standing
 from virtualip_agent.vrrp.master_schedule import MasterSchedule
@@ -50,6 +51,7 @@ class RouterMemory:
         self._watch = MasterWatch(settings)
         self._reception = Reception()
         self._schedule = MasterSchedule()
+        self._draining = Draining()
         self._hand_over: HandOver | None = None
         self._stop: ev.Stop | None = None
         self._report = Report()

@@ -121,7 +121,13 @@ class SyncGroups:
         first = min(
             members, key=lambda other: (members[other].settings.vrid, sorted(members[other].settings.addresses))
         )
-        return GroupView(_priority(members), fault, first == name, _patience(cores, faulty=fault is not None))
+        return GroupView(
+            effective=_priority(members),
+            fault=fault,
+            first=first == name,
+            patience=_patience(cores, faulty=fault is not None),
+            draining=any(core.settings.draining for core in cores),
+        )
 
     # ---- together or not at all
 

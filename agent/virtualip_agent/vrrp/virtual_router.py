@@ -88,6 +88,7 @@ class VirtualRouter(RouterMemory):
     def _reconsider(self, now: int, effects: Effects) -> None:
         """After anything but an advertisement or a timer: which phase is right now?"""
         changed = self.fitness.recompute(self.settings)
+        self._draining.saw(draining=self.fitness.draining(self.settings))
         fault, ready = self.fitness.fault(), self.fitness.ready(self.settings)
         if self._phase is Phase.MASTER:
             self._reconsider_master(fault, changed, now, effects)
@@ -115,12 +116,19 @@ class VirtualRouter(RouterMemory):
         elif fault is not None:
             if self._hand_over is None:
                 self._resign(now, effects)
-        elif self.standing is Standing.RESIGNING:
-            self._hand_over = None  # the tracker came back before anybody took over
-            self._advertise(now, effects)
-        elif self._hand_over is None and changed:
-            # a changed priority is told at once: with fast preemption the VIP moves now, not in an interval
-            self._advertise(now, effects)
+        else:
+            if self.standing is Standing.RESIGNING and not (self._drains() and self._draining.now):
+                self._hand_over = None  # the reason has gone before anybody took over: that is to be told
+                changed = True
+            if self._hand_over is None and self._draining.resigns(self.settings):
+                self._resign(now, effects, drains=True)
+            elif self._hand_over is None and changed:
+                # a changed priority is told at once: with fast preemption the VIP moves now, not in an interval
+                self._advertise(now, effects)
+
+    def _drains(self) -> bool:
+        """Whether the present hand-over is one of a draining node."""
+        return self._hand_over is not None and self._hand_over.drains
 
     def _start(self, now: int, effects: Effects) -> None:
         """RFC 9568, section 6.4.1: Startup."""
@@ -164,6 +172,10 @@ class VirtualRouter(RouterMemory):
         self._schedule.announce(self.settings, now, contested=take_over.contested)
         effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
         self._advertise(now, effects)
+        if take_over.reason != "Adopted":
+            self._draining.elected()
+        elif self._draining.resigns(self.settings):
+            self._resign(now, effects, drains=True)
 
     def _group_takes_over(self, now: int, effects: Effects) -> None:
         if self.standing is Standing.FOLLOWING:
@@ -223,7 +235,7 @@ class VirtualRouter(RouterMemory):
     def _master_expired(self, now: int, effects: Effects) -> None:
         if self._hand_over is not None:
             if now >= self._hand_over.leave_by:
-                self._leave(now, effects, heard=None)
+                self._nobody_came(now, effects)
             elif self._hand_over.zero_due(now):
                 effects.append(fx.SendAdvertisement(0))
             return
@@ -251,11 +263,18 @@ class VirtualRouter(RouterMemory):
 
     # ---- leaving MASTER by our own will
 
-    def _resign(self, now: int, effects: Effects, *, follows: bool = False) -> None:
-        self._hand_over = HandOver(self.settings, now, self.fitness.group, follows=follows)
+    def _resign(self, now: int, effects: Effects, *, follows: bool = False, drains: bool = False) -> None:
+        self._hand_over = HandOver(self.settings, now, self.fitness.group, follows=follows, drains=drains)
         self._schedule.resign()
         if self._hand_over.zero_due(now):
             effects.append(fx.SendAdvertisement(0))
+
+    def _nobody_came(self, now: int, effects: Effects) -> None:
+        if self._drains() and self._stop is None and self.fitness.fault() is None:
+            self._hand_over = None
+            self._advertise(now, effects)
+        else:
+            self._leave(now, effects, heard=None)
 
     def _leave(self, now: int, effects: Effects, *, heard: ev.Heard | None) -> None:
         """The end of a hand-over: a new MASTER was heard, or nobody came."""
