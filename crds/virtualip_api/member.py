@@ -76,6 +76,9 @@ def _parse_peer(fields: Fields) -> Peer:
     return peer
 
 
+_RESOLVED = ("nodeSelector", "nodePriorities", "priority", "drain")
+
+
 def member_spec(
     *,
     virtual_ip: str,
@@ -89,7 +92,7 @@ def member_spec(
 ) -> dict[str, object]:
     """The spec of a Member as JSON, without its revision. `spec` is the VirtualIP's own, as it was applied:
     what chooses and weighs nodes is left out, as it is resolved."""
-    resolved = {key: value for key, value in spec.items() if key not in ("nodeSelector", "nodePriorities", "priority")}
+    resolved = {key: value for key, value in spec.items() if key not in _RESOLVED}
     return {
         "virtualIP": virtual_ip,
         "node": node,

@@ -17,6 +17,11 @@ NODE_LABEL = f"{GROUP}/node"
 VIRTUAL_IP_LABEL = f"{GROUP}/virtualip"
 """On a VirtualIPMember: the VirtualIP it belongs to."""
 
+MOVE_TO_ANNOTATION = f"{GROUP}/move-to"
+"""On a VirtualIP: the node that is to hold it for a while (virtualip_api/move.py)."""
+MOVE_UNTIL_ANNOTATION = f"{GROUP}/move-until"
+"""On a VirtualIP: when that ends."""
+
 _FIELD_MANAGER_LIMIT = 128
 _LABEL_LIMIT = 63
 

@@ -64,6 +64,16 @@ class Garp:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """What makes a node give its VIPs away: effective priority 1, never exclusion."""
+
+    on_cordon: bool = True
+    """`kubectl cordon`, and with it `kubectl drain`: the addresses go before the pods do."""
+    on_exclude_label: bool = False
+    """node.kubernetes.io/exclude-from-external-load-balancers, which control plane nodes often have for good."""
+
+
+@dataclass(frozen=True, slots=True)
 class VirtualIPSpec:
     """`spec` of a VirtualIP. Durations are nanoseconds."""
 
@@ -88,6 +98,7 @@ class VirtualIPSpec:
     checksum: str = "PseudoHeader"
     garp: Garp = Garp()
     sync_group: str | None = None
+    drain: Drain = Drain()
     trackers: tuple[Tracker, ...] = ()
     notify: tuple[Notify, ...] = ()
 
@@ -170,6 +181,7 @@ def parse_spec_fields(fields: Fields) -> VirtualIPSpec:
         checksum=_parse_checksum(fields, version),
         garp=_parse_garp(fields),
         sync_group=_parse_sync_group(fields),
+        drain=_parse_drain(fields),
         trackers=parse_trackers(fields),
         notify=parse_notify(fields),
     )
@@ -241,6 +253,15 @@ def _parse_sync_group(fields: Fields) -> str | None:
     if name and not _NAME.fullmatch(name):
         fields.error("syncGroup", f"{name!r} is not a lower-case DNS label (a-z, 0-9, '-', at most 63 characters)")
     return name or None
+
+
+def _parse_drain(spec: Fields) -> Drain:
+    fields = spec.child("drain")
+    if fields is None:
+        return Drain()
+    drain = Drain(on_cordon=fields.boolean("onCordon", True), on_exclude_label=fields.boolean("onExcludeLabel", False))
+    fields.finish()
+    return drain
 
 
 def _child_selector(fields: Fields, name: str) -> LabelSelector | None:

@@ -14,7 +14,7 @@ from virtualip_api.names import (
     label_value,
     member_name,
 )
-from virtualip_operator.planning import Plan
+from virtualip_operator.planning import Plan, PlannedMember
 
 Json = Mapping[str, Any]
 
@@ -95,5 +95,13 @@ def _bodies(virtual_ip: Json, plan: Plan) -> list[dict[str, Any]]:
                 spec=virtual_ip["spec"],
             ),
         }
-        for member in plan.members
+        for member in _in_the_order_of_writing(plan.members, (virtual_ip.get("status") or {}).get("master"))
     ]
+
+
+def _in_the_order_of_writing(members: tuple[PlannedMember, ...], master: str | None) -> list[PlannedMember]:
+    """So that the addresses move once: who may take them first, the best of them foremost, and of those that drain the
+    MASTER last, when no other that is to drain would still take them."""
+    taking = [member for member in members if not member.draining]
+    draining = [member for member in reversed(members) if member.draining]
+    return taking + sorted(draining, key=lambda member: member.node == master)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from virtualip_api.status import NodeEntry, State, TrackerStatus, parse_time
+from virtualip_api.status import DRAINING, NodeEntry, State, TrackerStatus, parse_time
 
 MOST_MOVES = 10
 """In status.lastMoves."""
@@ -41,6 +41,8 @@ def explain(old: NodeEntry | None, new: NodeEntry, old_name: str, window: float)
     if old is not None and old.node != new.node:
         if old.state is State.FAULT:
             return reason, f"{old.node} {_fault(old)}"
+        if old.message == DRAINING and new.reason in _OF_PRIORITIES:
+            return reason, f"{old.node} is {DRAINING}"
         if new.reason in _OF_PRIORITIES or new.reason not in _CAUSES:
             tracker = _last_change(old, new, window)
             if tracker:

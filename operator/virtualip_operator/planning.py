@@ -23,6 +23,8 @@ class Node:
     labels: Mapping[str, str]
     addresses: tuple[Ip, ...]
     """Its InternalIPs of either family."""
+    cordoned: bool = False
+    """spec.unschedulable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def node_from_json(body: Mapping[str, Any]) -> Node:
             except ValueError:
                 continue
     metadata = body["metadata"]
-    return Node(metadata["name"], metadata.get("labels") or {}, tuple(addresses))
+    cordoned = bool((body.get("spec") or {}).get("unschedulable"))
+    return Node(metadata["name"], metadata.get("labels") or {}, tuple(addresses), cordoned)
 
 
 def make_plan(

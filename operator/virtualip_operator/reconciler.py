@@ -14,10 +14,11 @@ from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition
+from virtualip_operator.draining import Diversion, divert, emptied, said_of
 from virtualip_operator.members import Changes, diff
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
-from virtualip_operator.planning import Plan, Rejection, make_plan
+from virtualip_operator.planning import Rejection, make_plan
 from virtualip_operator.pruning import prune_patch
 from virtualip_operator.silence import Silence
 from virtualip_operator.store import Store
@@ -41,6 +42,8 @@ class _Standing:
     interval: float
     """Seconds between advertisements."""
     planned_now: bool
+    ends_in: float | None = None
+    """Seconds after which a planned move ends."""
 
 
 @dataclass(slots=True)
@@ -79,7 +82,7 @@ class Reconciler:
         again = self._tell(virtual_ip, standing, refused)
         if refused:
             raise refused[0]
-        return again
+        return min((moment for moment in (again, standing.ends_in) if moment is not None), default=None)
 
     def is_due(self, name: str, now: float) -> bool:
         """Whether time alone is a reason for a turn: a Lease ran out or was renewed. `now`: monotonic seconds."""
@@ -115,17 +118,21 @@ class Reconciler:
             return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval)
         with _noting(refused):  # the status is told all the same
             self._write(changes)
-        members = tuple(member.node for member in plan.members)
-        advised = advice(spec, {member.base_priority for member in plan.members})
-        return _Standing(_planned(len(members), advised), members, interval, planned_now=True)
+        members = tuple(member.node for member in plan.plan.members)
+        advised = advice(spec, {member.base_priority for member in plan.plan.members})
+        advised += (plan.warning,) if plan.warning else ()
+        accepted = _planned(len(members), advised, plan.remark or said_of(plan.plan))
+        return _Standing(accepted, members, interval, planned_now=True, ends_in=plan.ends_in)
 
-    def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Plan | Rejection, Changes]:
+    def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Diversion | Rejection, Changes]:
         """The plan by what is known now, and what it would change; a rejection changes nothing."""
-        name = virtual_ip["metadata"]["name"]
-        plan = make_plan(name, spec, self._store.nodes())
+        name, now = virtual_ip["metadata"]["name"], time.time()
+        nodes = self._store.nodes()
+        plan = make_plan(name, spec, nodes, emptied(nodes, spec.drain))
         if isinstance(plan, Rejection):
             return plan, Changes()
-        return plan, diff(virtual_ip, plan, self._store.members_of(name), time.time())
+        diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
+        return diverted, diff(virtual_ip, diverted.plan, self._store.members_of(name), now)
 
     def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
         existing = [body["spec"] for body in self._store.members_of(name).values()]
@@ -232,8 +239,8 @@ def _noting(refused: list[ApiError]) -> Iterator[None]:
         refused.append(error)
 
 
-def _planned(count: int, advised: tuple[str, ...] = ()) -> Condition:
-    message = f"{count} {'node takes' if count == 1 else 'nodes take'} part"
+def _planned(count: int, advised: tuple[str, ...] = (), remark: str = "") -> Condition:
+    message = "; ".join(filter(None, (f"{count} {'node takes' if count == 1 else 'nodes take'} part", remark)))
     if advised:
         return Condition("Accepted", "True", ACCEPTED_WITH_WARNINGS, "; ".join((message, *advised)))
     return Condition("Accepted", "True", "Planned", message)

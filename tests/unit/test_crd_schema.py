@@ -63,6 +63,7 @@ FULL: dict[str, Any] = {
     "downTimerAdverts": 5,
     "authentication": {"type": "PASS", "secretKeyRef": {"name": "web", "key": "password"}},
     "checksum": "PseudoHeader",
+    "drain": {"onCordon": False, "onExcludeLabel": True},
     "garp": {"repeat": 3, "interval": "20ms", "delay": "10s", "refresh": "60s", "refreshRepeat": 2},
     "syncGroup": "edge",
     "trackers": [
@@ -230,6 +231,7 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
             {"secretName": {"type", "secretKeyRef"}, "secretKey": set(), "passwordFile": set()},
         ),
         (at(SPEC, "garp"), virtual_ip.Garp, {}),
+        (at(SPEC, "drain"), virtual_ip.Drain, {}),
         (at(SPEC, "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodePriorities", "nodeSelector"), selector.LabelSelector, {}),
         (at(SPEC, "nodeSelector", "matchExpressions"), selector.Requirement, {}),

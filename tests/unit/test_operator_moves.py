@@ -31,6 +31,15 @@ def test_a_tracker_that_has_become_healthy_on_the_new_master() -> None:
     assert cause(old("BACKUP"), new("HigherPriority", tracker("apache", True, AT - 0.2))) == "apache healthy"
 
 
+@pytest.mark.parametrize("reason", ["HigherPriority", "MasterResigned"])
+def test_a_node_that_drains_whatever_its_trackers_say_meanwhile(reason: str) -> None:
+    """kubectl drain evicts what the trackers look at, too."""
+    failed = tracker("apache", False, AT - 0.1)
+    assert cause(old("BACKUP", "HandedOver", failed, priority=1, message="draining"), new(reason)) == (
+        "server2 is draining"
+    )
+
+
 def test_a_tracker_that_has_failed_on_the_old_master() -> None:
     assert cause(old("BACKUP", "", tracker("apache", False, AT - 0.2)), new("HigherPriority")) == (
         "apache failed on server2"

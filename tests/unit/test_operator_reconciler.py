@@ -114,6 +114,16 @@ class World:
         body["metadata"] = {"name": "web", "uid": "1", "generation": generation}
         self.store.saw_virtual_ip(self.api._stored(VIP, body))
 
+    def annotate(self, **annotations: str) -> None:
+        body = copy.deepcopy(self.api.objects[VIP])
+        body["metadata"]["annotations"] = {
+            f"virtualip.dev/{key.replace('_', '-')}": v for key, v in annotations.items()
+        }
+        self.store.saw_virtual_ip(self.api._stored(VIP, body))
+
+    def draining(self) -> list[str]:
+        return [body["spec"]["node"] for body in self.store.members_of("web").values() if body["spec"]["draining"]]
+
     def says(self, *entries: NodeEntry) -> None:
         body = copy.deepcopy(self.api.objects[VIP])
         body.setdefault("status", {})["nodes"] = [entry_to_json(entry) for entry in entries]
@@ -229,6 +239,38 @@ def test_a_move_under_way_is_looked_at_again(world: World) -> None:
     world.turn()
     world.says(NodeEntry("a", State.BACKUP, 100))
     assert world.turn() is not None
+
+
+def test_a_cordoned_node_drains_and_the_condition_says_so(world: World) -> None:
+    body = {
+        "metadata": {"name": "a", "resourceVersion": str(world.api.next_version())},
+        "spec": {"unschedulable": True},
+    }
+    assert world.store.saw_node(body) == {"web"}
+    world.turn()
+    assert world.draining() == ["a"]
+    assert world.condition("Accepted")["message"] == "2 nodes take part; draining: a"
+
+
+def test_a_planned_move_ends_by_itself_also_where_the_operator_was_away(world: World) -> None:
+    world.annotate(move_to="b", move_until=format_time(time.time() + 100))
+    again = world.turn()
+    assert again is not None
+    assert 90 < again < 101
+    assert world.draining() == ["a"]
+    assert "moved to b until 20" in world.condition("Accepted")["message"]
+    world.annotate(move_to="b", move_until=format_time(time.time() - 1))  # as if that time had passed
+    assert world.turn() is None
+    assert world.draining() == []
+    assert world.condition("Accepted")["message"] == "2 nodes take part"
+
+
+def test_a_move_that_cannot_be_made_is_a_warning_and_changes_nothing(world: World) -> None:
+    world.annotate(move_to="b")
+    world.turn()
+    assert world.condition("Accepted")["reason"] == "AcceptedWithWarnings"
+    assert "move-until]: is missing" in world.condition("Accepted")["message"]
+    assert world.draining() == []
 
 
 def lease(node: str, renewed: float) -> Json:

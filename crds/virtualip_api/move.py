@@ -1,0 +1,44 @@
+"""A planned move: two annotations of a VirtualIP, that a node is to hold it until a moment.
+
+    kubectl annotate vip web virtualip.dev/move-to=server2 virtualip.dev/move-until=2026-11-26T06:00:00Z
+
+Annotations and no field of spec: a move is a deed, not a part of what was declared, and what keeps specs as they are in
+a repository leaves it alone. All others drain meanwhile: whatever becomes of the node, somebody holds the addresses.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from virtualip_api.errors import FieldError, InvalidResource
+from virtualip_api.names import MOVE_TO_ANNOTATION, MOVE_UNTIL_ANNOTATION
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """Which node, and until when in seconds since the epoch."""
+
+    to: str
+    until: float
+
+
+def read_move(annotations: Mapping[str, str]) -> PlannedMove | None:
+    """The move that is asked for, or None. InvalidResource where it is not clear which, or when it ends."""
+    to, until = annotations.get(MOVE_TO_ANNOTATION), annotations.get(MOVE_UNTIL_ANNOTATION)
+    if to is None and until is None:
+        return None
+    if not to:
+        raise _wrong(MOVE_TO_ANNOTATION, "is missing: the name of a node")
+    if not until:
+        raise _wrong(MOVE_UNTIL_ANNOTATION, "is missing: a move says when it ends, such as 2026-11-26T06:00:00Z")
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise _wrong(MOVE_UNTIL_ANNOTATION, f"{until[:40]!r} is not a time such as 2026-11-26T06:00:00Z")
+    return PlannedMove(to, moment.timestamp())
+
+
+def _wrong(annotation: str, problem: str) -> InvalidResource:
+    return InvalidResource((FieldError(f"metadata.annotations[{annotation}]", problem),))

@@ -1,0 +1,66 @@
+"""Which members drain: those on nodes that are emptied, and for the time of a planned move all but its target. Pure.
+
+Draining is effective priority 1: where all drain, or the target of a move dies, somebody holds the addresses all the
+same. A move ends when this is computed after its end: while no operator runs nothing moves, also not back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from virtualip_api.errors import InvalidResource
+from virtualip_api.move import read_move
+from virtualip_api.names import MOVE_TO_ANNOTATION
+from virtualip_api.virtual_ip import Drain
+from virtualip_operator.planning import Node, Plan
+
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+"""Kubernetes looks at its presence only, whatever its value."""
+
+
+def emptied(nodes: Iterable[Node], drain: Drain) -> frozenset[str]:
+    """The nodes that are to give this VirtualIP away."""
+    return frozenset(
+        node.name
+        for node in nodes
+        if (drain.on_cordon and node.cordoned) or (drain.on_exclude_label and EXCLUDE_LABEL in node.labels)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Diversion:
+    """A plan with the move that was asked for."""
+
+    plan: Plan
+    remark: str = ""
+    """What a user is told of a move that is on."""
+    warning: str = ""
+    """Why a move that was asked for is not made."""
+    ends_in: float | None = None
+    """Seconds after which it is to be planned anew."""
+
+
+def divert(plan: Plan, annotations: Mapping[str, str], now: float) -> Diversion:
+    """A VirtualIP's plan by its annotations. `now`: seconds since the epoch."""
+    try:
+        move = read_move(annotations)
+    except InvalidResource as error:
+        return Diversion(plan, warning=str(error))
+    if move is None or move.until <= now:
+        return Diversion(plan)
+    target = next((member for member in plan.members if member.node == move.to), None)
+    if target is None:
+        return Diversion(plan, warning=f"metadata.annotations[{MOVE_TO_ANNOTATION}]: {move.to} takes no part")
+    ends_in = move.until - now
+    if target.draining:
+        warning = f"metadata.annotations[{MOVE_TO_ANNOTATION}]: {move.to} drains itself, so that the move waits"
+        return Diversion(plan, warning=warning, ends_in=ends_in)
+    members = tuple(replace(member, draining=member is not target) for member in plan.members)
+    until = datetime.fromtimestamp(move.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Diversion(replace(plan, members=members), remark=f"moved to {move.to} until {until}", ends_in=ends_in)
+
+
+def said_of(plan: Plan) -> str:
+    """Who drains, for the user; '' where nobody does."""
+    names = ", ".join(sorted(member.node for member in plan.members if member.draining))
+    return f"draining: {names}" if names else ""
