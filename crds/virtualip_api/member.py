@@ -34,6 +34,8 @@ class MemberSpec:
     """The node is to give its VIPs away: effective priority 1, never exclusion."""
     peers: tuple[Peer, ...]
     """All members, this node included."""
+    unknown_to: tuple[str, ...]
+    """Members who hear others by name alone and do not know this node yet: it is to stay silent."""
     spec: VirtualIPSpec
     """The accepted spec; who takes part and base priorities are resolved above."""
 
@@ -60,6 +62,7 @@ def _parse(fields: Fields) -> MemberSpec:
         rank=fields.integer("rank", 0, MOST_MEMBERS - 1),
         draining=fields.boolean("draining", False),
         peers=tuple(_parse_peer(child) for child in fields.children("members", MOST_MEMBERS)),
+        unknown_to=fields.texts("unknownTo", MOST_MEMBERS),
         spec=spec,
     )
 
@@ -89,6 +92,7 @@ def member_spec(
     draining: bool,
     peers: tuple[Peer, ...],
     spec: Mapping[str, object],
+    unknown_to: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """The spec of a Member as JSON, without its revision. `spec` is the VirtualIP's own, as it was applied:
     what chooses and weighs nodes is left out, as it is resolved."""
@@ -101,5 +105,6 @@ def member_spec(
         "rank": rank,
         "draining": draining,
         "members": [{"node": peer.node, "addresses": [str(address) for address in peer.addresses]} for peer in peers],
+        **({"unknownTo": list(unknown_to)} if unknown_to else {}),
         "spec": resolved,
     }

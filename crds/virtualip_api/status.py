@@ -45,6 +45,8 @@ class NodeEntry:
     priority: int
     """Effective; what is, or would be, advertised."""
     observed_generation: int = 0
+    observed_revision: int = 0
+    """Of the plan that this node runs, where members are heard by name alone: whom it knows. Else 0."""
     last_transition_time: str = ""
     """RFC 3339 with microseconds: when `state` was entered."""
     reason: str = ""
@@ -62,6 +64,7 @@ class NodeEntry:
 def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
     """The entry as it stands in the resource; empty optional fields are left out."""
     optional = {
+        "observedRevision": entry.observed_revision,
         "lastTransitionTime": entry.last_transition_time,
         "reason": entry.reason,
         "message": entry.message,
@@ -99,6 +102,7 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
         state=State(value["state"]),
         priority=value.get("priority", 0),
         observed_generation=value.get("observedGeneration", 0),
+        observed_revision=value.get("observedRevision", 0),
         last_transition_time=value.get("lastTransitionTime", ""),
         reason=value.get("reason", ""),
         message=value.get("message", ""),

@@ -103,6 +103,11 @@ class VirtualIPSpec:
     notify: tuple[Notify, ...] = ()
 
     @property
+    def heard_by_name(self) -> bool:
+        """Whether members hear nobody but those they know."""
+        return self.strict_peers or self.transport == "Unicast"
+
+    @property
     def families(self) -> tuple[Family, ...]:
         """Those of its addresses: a virtual router each."""
         return tuple(family for family in Family if self.of_family(family))

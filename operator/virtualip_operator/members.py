@@ -92,6 +92,7 @@ def _bodies(virtual_ip: Json, plan: Plan) -> list[dict[str, Any]]:
                 rank=member.rank,
                 draining=member.draining,
                 peers=plan.peers,
+                unknown_to=member.unknown_to,
                 spec=virtual_ip["spec"],
             ),
         }

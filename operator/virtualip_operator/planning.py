@@ -35,6 +35,8 @@ class PlannedMember:
     base_priority: int
     rank: int
     draining: bool
+    unknown_to: tuple[str, ...] = ()
+    """Members who would not hear it yet; it stays silent until there are none."""
 
 
 @dataclass(frozen=True, slots=True)

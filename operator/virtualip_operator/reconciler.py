@@ -15,6 +15,7 @@ from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, e
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition
 from virtualip_operator.draining import Diversion, divert, emptied, said_of
+from virtualip_operator.introduction import introduce
 from virtualip_operator.members import Changes, diff
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
@@ -131,8 +132,11 @@ class Reconciler:
         plan = make_plan(name, spec, nodes, emptied(nodes, spec.drain))
         if isinstance(plan, Rejection):
             return plan, Changes()
+        existing = self._store.members_of(name)
+        entries = entries_from_status(virtual_ip.get("status") or {})
+        plan = introduce(name, spec, plan, existing, entries)
         diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
-        return diverted, diff(virtual_ip, diverted.plan, self._store.members_of(name), now)
+        return diverted, diff(virtual_ip, diverted.plan, existing, now)
 
     def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
         existing = [body["spec"] for body in self._store.members_of(name).values()]

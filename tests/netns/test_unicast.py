@@ -191,3 +191,20 @@ def test_an_interface_that_is_made_anew_is_used_again(three: Three, lan: Segment
     one.host.enable_ipv6(f"{OWN[6][0]}/64")
     one.wait(state="MASTER")
     two.wait(reason="LowerPriority")
+
+
+@families
+def test_one_that_the_others_do_not_know_yet_is_silent_and_then_joins(three: Three, lan: Segment, family: int) -> None:
+    one, two, _ = three
+    one.set(unicast(family, 0, 100, (0, 1)))
+    one.wait(state="MASTER")
+    with lan.capture(expression=f"src host {OWN[family][1]} and (proto 112 or ip6 proto 112)") as capture:
+        two.set(unicast(family, 1, 200, (0, 1), unknown_to=("server1", "server3")))
+        fault = two.wait(state="FAULT")
+        assert fault.reason == "NotYetKnown"
+        assert fault.message.startswith("server1, server3 have not taken the plan")
+        time.sleep(1)
+        assert not capture.lines
+        two.set(unicast(family, 1, 200, (0, 1)))
+        two.wait(state="MASTER")
+        one.wait(state="BACKUP")

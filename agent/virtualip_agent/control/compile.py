@@ -58,7 +58,7 @@ def _sources(instance: Instance, family: Family) -> tuple[str, ...] | None:
     named = _of_family(instance.named_addresses, family)
     if named:
         return named
-    if spec.transport == "Unicast" or spec.strict_peers:
+    if spec.heard_by_name:
         return _of_family(instance.own_addresses, family)  # the others hear no other
     return None
 
@@ -98,6 +98,7 @@ def compile_router(instance: Instance) -> RouterConfig:
         authentication=instance.password.ljust(LONGEST_PASSWORD, b"\0") if instance.password else b"",
         members=_of_family(instance.members, family),
         sources=_sources(instance, family),
+        unknown_to=instance.unknown_to,
         strict_peers=spec.strict_peers,
         transport=spec.transport,
         checksum=spec.checksum,

@@ -52,6 +52,10 @@ class Instance:
     """The same of this node."""
     named_addresses: tuple[str, ...] = ()
     """Those of them that nodeAddresses names: it is advertised from these, and from nothing else."""
+    unknown_to: tuple[str, ...] = ()
+    """Members who would not hear this node yet: it stays silent."""
+    revision: int = 0
+    """Of the plan, where that is to be reported: members who are heard by name alone wait for it."""
     alone: bool = False
     """The plan knows no other member. (A manifest knows none either, but assumes that there are others.)"""
     generation: int = 0
@@ -107,6 +111,8 @@ def from_desired(content: bytes, node: str) -> Instance:
         members=tuple(str(address) for peer in others for address in peer.addresses),
         own_addresses=tuple(str(address) for peer in own for address in peer.addresses),
         named_addresses=_named(spec, node),
+        unknown_to=member.unknown_to,
+        revision=member.revision if spec.heard_by_name else 0,
         alone=not others,
         generation=member.generation,
         origin=content.decode(),
@@ -131,7 +137,7 @@ def from_manifest(document: object, read_password: Callable[[VirtualIPSpec], byt
         errors.append(_needs_the_api("spec.authentication.secretKeyRef"))
     others = [entry for entry in spec.node_addresses if entry.node_name != node]
     own = _named(spec, node)
-    if (spec.transport == "Unicast" or spec.strict_peers) and not (others and own):
+    if spec.heard_by_name and not (others and own):
         field = "transport: Unicast" if spec.transport == "Unicast" else "strictPeers"
         problem = f"in a static manifest {field} needs the other members there, and {node}, by which they hear this one"
         errors.append(FieldError("spec.nodeAddresses", problem))

@@ -51,6 +51,8 @@ def node_entry(situation: Situation) -> NodeEntry:
             state=State(router.state),
             priority=router.priority,
             observed_generation=generation,
+            # of a vrrp that is away nobody knows what it will hear when it is back
+            observed_revision=instance.revision if instance and not situation.stale else 0,
             last_transition_time=format_time(router.since),
             reason=router.reason,
             message=_message(router, situation.trackers),

@@ -25,6 +25,9 @@ def locate(
         # never to the group instead: nobody there would expect it
         family = "IPv4" if router.family == socket.AF_INET else "IPv6"
         return link, LinkDown("NoPeers", f"transport is Unicast, and no other member has an {family} address")
+    if config.unknown_to:
+        who = f"{', '.join(config.unknown_to)} {'has' if len(config.unknown_to) == 1 else 'have'}"
+        return link, LinkDown("NotYetKnown", f"{who} not taken the plan that names this node: nobody would hear it")
     among = router.sources
     if among is not None and not among:
         return link, LinkDown("NoSource", "the other members know no address of this node from which to hear it")

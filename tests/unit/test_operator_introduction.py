@@ -1,0 +1,126 @@
+"""A new member speaks only after the others know it."""
+
+from typing import Any
+
+import pytest
+
+from virtualip_api.status import NodeEntry, State
+from virtualip_api.virtual_ip import parse_spec
+from virtualip_operator.introduction import introduce
+from virtualip_operator.members import diff
+from virtualip_operator.planning import Plan, make_plan, node_from_json
+
+
+class Cluster:
+    """Members as they are stored, and what the agents say they run."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.json = {"addresses": ["192.0.2.10/32"], "vrid": 51, "transport": "Unicast"} | spec
+        self.addresses: dict[str, str] = {}
+        self.members: dict[str, Any] = {}
+        self.entries: dict[str, NodeEntry] = {}
+        self.clock = 1.0
+
+    def has(self, **addresses: str) -> None:
+        self.addresses = addresses
+
+    def turn(self) -> dict[str, tuple[str, ...]]:
+        """One turn of the operator; for each node whom it waits for."""
+        nodes = [
+            node_from_json(
+                {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
+            )
+            for name, address in self.addresses.items()
+        ]
+        spec = parse_spec(self.json)
+        plan = make_plan("web", spec, nodes)
+        assert isinstance(plan, Plan)
+        plan = introduce("web", spec, plan, self.members, self.entries)
+        virtual_ip = {"metadata": {"name": "web", "uid": "1"}, "spec": self.json}
+        self.clock += 1
+        changes = diff(virtual_ip, plan, self.members, self.clock)
+        for body in (*changes.create, *changes.replace):
+            self.members[body["metadata"]["name"]] = body
+        for body in changes.delete:
+            del self.members[body["metadata"]["name"]]
+        return {member.node: member.unknown_to for member in plan.members}
+
+    def take(self, *names: str) -> None:
+        """These agents run the newest plan."""
+        for name in names:
+            revision = self.members[f"web.{name}"]["spec"]["revision"]
+            self.entries[name] = NodeEntry(name, State.BACKUP, 100, observed_revision=revision)
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Two members that know each other."""
+    cluster = Cluster()
+    cluster.has(a="192.0.2.1", b="192.0.2.2")
+    cluster.turn()
+    cluster.take("a", "b")
+    return cluster
+
+
+def test_those_who_are_planned_together_know_each_other_from_the_start() -> None:
+    cluster = Cluster()
+    cluster.has(a="192.0.2.1", b="192.0.2.2")
+    assert cluster.turn() == {"a": (), "b": ()}
+    assert cluster.turn() == {"a": (), "b": ()}
+
+
+def test_a_new_one_waits_for_each_of_the_others_to_take_the_plan_that_names_it(cluster: Cluster) -> None:
+    cluster.has(a="192.0.2.1", b="192.0.2.2", c="192.0.2.3")
+    assert cluster.turn() == {"a": (), "b": (), "c": ("a", "b")}
+    assert cluster.members["web.c"]["spec"]["unknownTo"] == ["a", "b"]
+    assert cluster.turn()["c"] == ("a", "b")
+    cluster.take("a")
+    assert cluster.turn()["c"] == ("b",)
+    cluster.take("b")
+    assert cluster.turn()["c"] == ()
+    assert "unknownTo" not in cluster.members["web.c"]["spec"]
+
+
+def test_who_has_been_introduced_never_waits_again(cluster: Cluster) -> None:
+    """Not for an agent that restarts, nor for one that forgets what it has taken."""
+    cluster.has(a="192.0.2.1", b="192.0.2.2", c="192.0.2.3")
+    cluster.turn()
+    cluster.take("a", "b")
+    cluster.turn()
+    cluster.entries.clear()
+    assert set(cluster.turn().values()) == {()}
+
+
+def test_one_that_comes_by_another_address_is_new(cluster: Cluster) -> None:
+    cluster.has(a="192.0.2.1", b="192.0.2.22")
+    assert cluster.turn() == {"a": (), "b": ("a",)}
+    cluster.take("a")
+    assert cluster.turn()["b"] == ()
+
+
+def test_two_new_ones_do_not_wait_for_each_other(cluster: Cluster) -> None:
+    """Each is in the other's first plan."""
+    cluster.has(a="192.0.2.1", b="192.0.2.2", c="192.0.2.3", d="192.0.2.4")
+    assert cluster.turn() == {"a": (), "b": (), "c": ("a", "b"), "d": ("a", "b")}
+    cluster.take("a", "b")
+    assert set(cluster.turn().values()) == {()}
+
+
+def test_one_that_is_gone_for_good_is_waited_for_until_its_node_is_deleted(cluster: Cluster) -> None:
+    cluster.has(a="192.0.2.1", b="192.0.2.2", c="192.0.2.3")
+    cluster.turn()
+    cluster.take("a")
+    assert cluster.turn()["c"] == ("b",)
+    cluster.has(a="192.0.2.1", c="192.0.2.3")
+    cluster.turn()
+    cluster.take("a")
+    assert cluster.turn()["c"] == ()
+
+
+def test_by_multicast_nobody_waits_but_with_strict_peers() -> None:
+    for strict, waits in ((False, ()), (True, ("a",))):
+        cluster = Cluster(transport="Multicast", strictPeers=strict)
+        cluster.has(a="192.0.2.1")
+        cluster.turn()
+        cluster.has(a="192.0.2.1", b="192.0.2.2")
+        assert cluster.turn()["b"] == waits
