@@ -84,6 +84,8 @@ class RouterConfig(msgspec.Struct, frozen=True):
     """Routers of the same group are MASTER together or not at all."""
     trackers: tuple[str, ...] = ()
     """Names whose contributions must be known before the router may take part."""
+    advertised: tuple[str, ...] = ()
+    """Those of the addresses that advertisements name, without prefix; empty: all."""
     advertisement: bytes = b""
     """Template by scapy: the VRRP payload with priority and checksum zero; vrrp stamps both."""
     announcements: tuple[bytes, ...] = ()

@@ -45,8 +45,6 @@ class NodeEntry:
     priority: int
     """Effective; what is, or would be, advertised."""
     observed_generation: int = 0
-    observed_revision: int = 0
-    """Of the plan that this node runs, where members are heard by name alone: whom it knows. Else 0."""
     last_transition_time: str = ""
     """RFC 3339 with microseconds: when `state` was entered."""
     reason: str = ""
@@ -59,6 +57,8 @@ class NodeEntry:
     families: tuple[FamilyStatus, ...] = ()
     """Each family's own state, where there are two; `state` is theirs together."""
     trackers: tuple[TrackerStatus, ...] = ()
+    observed_revision: int = 0
+    """Of the plan that this node runs, where members are heard by name alone: whom it knows. Else 0."""
 
 
 def entry_to_json(entry: NodeEntry) -> dict[str, Any]:

@@ -145,3 +145,17 @@ def test_a_compiled_router_carries_everything_that_vrrp_needs() -> None:
 
 def test_no_password_is_no_authentication() -> None:
     assert compile_router(instance()).authentication == b""
+
+
+def test_of_ipv6_as_many_addresses_are_named_as_fit_into_1500_bytes_link_local_ones_first() -> None:
+    many = [f"2001:db8::{number:x}/64" for number in range(1, 255)]
+    config = compile_router(over_ipv6(*many, "fe80::200/64"))
+    assert len(config.advertisement) + 40 <= 1500 < len(config.advertisement) + 16 + 40
+    assert config.advertisement[3] == len(config.advertised) == 90
+    assert config.advertised[:2] == ("fe80::200", "2001:db8::1")
+
+
+def test_of_ipv4_all_are_named() -> None:
+    many = [f"10.0.0.{number}/32" for number in range(255)]
+    config = compile_router(instance(version=3, addresses=many))
+    assert config.advertisement[3] == len(config.advertised) == 255

@@ -100,6 +100,15 @@ def test_and_when_it_is_no_member_any_more() -> None:
     assert router.core.mismatches == {}
 
 
+def test_a_list_of_which_only_a_part_fits_into_a_packet_is_compared_with_that_part() -> None:
+    named = frozenset({host(200)})
+    router = OneRouter(addresses=frozenset({host(200), host(201)}), advertised=named)
+    router.hear(200, 102, addresses=named)
+    assert router.core.mismatches == {}
+    router.hear(200, 102, addresses=frozenset({host(201)}))
+    assert router.core.mismatches == {host(102): "addresses"}
+
+
 def test_a_strangers_mismatch_is_counted_and_not_a_members_matter() -> None:
     router = OneRouter(version=2)
     router.hear(200, 9, interval=2)

@@ -36,7 +36,7 @@ class Cluster:
         plan = make_plan("web", spec, nodes)
         assert isinstance(plan, Plan)
         plan = introduce("web", spec, plan, self.members, self.entries)
-        virtual_ip = {"metadata": {"name": "web", "uid": "1"}, "spec": self.json}
+        virtual_ip: dict[str, Any] = {"metadata": {"name": "web", "uid": "1"}, "spec": self.json}
         self.clock += 1
         changes = diff(virtual_ip, plan, self.members, self.clock)
         for body in (*changes.create, *changes.replace):

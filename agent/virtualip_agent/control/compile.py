@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from virtualip_agent.control.families import group_of, router_name
-from virtualip_agent.control.frames import advertisement_payload, announcement
+from virtualip_agent.control.frames import advertised, advertisement_payload, announcement
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import Garp, RouterConfig
 from virtualip_api.addresses import Family, family_of
@@ -104,6 +104,7 @@ def compile_router(instance: Instance) -> RouterConfig:
         checksum=spec.checksum,
         group=spec.sync_group or "",
         trackers=tuple(tracker.name for tracker in spec.trackers),
+        advertised=tuple(str(address) for address in advertised(spec.addresses)),
         advertisement=advertisement_payload(instance),
         announcements=tuple(announcement(address.ip) for address in spec.addresses),
         generation=instance.generation,

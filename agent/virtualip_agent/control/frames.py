@@ -3,6 +3,7 @@
 scapy (GPL-2.0-only, half a second to import) is imported here and nowhere else in the agent.
 """
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from scapy.layers.inet import IP
@@ -11,9 +12,14 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.layers.vrrp import VRRP, VRRPv3
 
 from virtualip_agent.control.instance import Instance
+from virtualip_api.addresses import Interface, Ip
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.virtual_ip import LONGEST_PASSWORD
 
+MOST_ADVERTISED_OF_IPV6 = 90
+"""1,500 bytes without the IPv6 header and the first 8. Where fragments were dropped nobody would hear of a MASTER; that
+somebody holds the addresses is what an advertisement says, and the list may but be compared (RFC 9568, section 7.1).
+keepalived too leaves out what does not fit."""
 _CENTISECOND = 10 * MILLISECOND
 _SIMPLE_TEXT_PASSWORD = 1  # RFC 2338, section 5.3.6
 _NO_AUTHENTICATION = 0
@@ -23,12 +29,17 @@ _ALL_NODES = "ff02::1"
 _ALL_NODES_HARDWARE = "33:33:00:00:00:01"  # RFC 2464, section 7
 
 
+def advertised(addresses: Sequence[Interface]) -> tuple[Ip, ...]:
+    """What an advertisement of addresses of one family names: of IPv6 as many as fit into a packet."""
+    # RFC 9568, section 5.2.9: the link-local address, where there is one, is the first (and sorting is stable)
+    ordered = sorted((address.ip for address in addresses), key=lambda ip: ip.version == 4 or not ip.is_link_local)
+    return tuple(ordered if ordered[0].version == 4 else ordered[:MOST_ADVERTISED_OF_IPV6])
+
+
 def advertisement_payload(instance: Instance) -> bytes:
     """The VRRP payload (what follows the IP header) with priority and checksum zero."""
     spec = instance.spec
-    # RFC 9568, section 5.2.9: the link-local address, where there is one, is the first (and sorting is stable)
-    ordered = sorted((address.ip for address in spec.addresses), key=lambda ip: ip.version == 4 or not ip.is_link_local)
-    addresses = [str(ip) for ip in ordered]
+    addresses = [str(ip) for ip in advertised(spec.addresses)]
     if spec.version == 2:
         # The 8 authentication bytes are there whether used or not (RFC 3768, section 5.1).
         password = instance.password.ljust(LONGEST_PASSWORD, b"\0")

@@ -231,6 +231,7 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         vrid=config.vrid,
         version=config.version,
         addresses=frozenset(address.ip.packed for address in parse_addresses(config)),
+        advertised=frozenset(ip_address(address).packed for address in config.advertised),
         base_priority=config.base_priority,
         advert_interval=config.advert_interval,
         preempt=config.preempt,

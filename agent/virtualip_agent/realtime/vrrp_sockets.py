@@ -21,7 +21,7 @@ _DROPS: Final = 8
 _RECEIVE_BUFFER: Final = 4 << 20
 """Room for what arrives while the process is stopped or late: it reads its queue before it speaks."""
 _LARGEST_PACKET: Final = 8192
-"""255 IPv6 addresses are 4,088 bytes: the kernel sends and gives them in fragments, put together again."""
+"""255 IPv6 addresses are 4,088 bytes; we name fewer, but somebody else may send them, in fragments."""
 _MOST_AT_ONCE: Final = 2000
 """Packets read before timers get their turn, in a flood."""
 _INTERNETWORK_CONTROL: Final = 0xC0

@@ -32,7 +32,7 @@ def judge(advertisement: Advertisement, source: bytes, settings: Settings) -> Ve
         differences.append(("password", Drop.AUTHENTICATION))
     if settings.version == 2 and advertisement.interval != settings.advert_interval:
         differences.append((f"interval {advertisement.interval // 1_000_000_000}s", Drop.INTERVAL))
-    if advertisement.addresses != settings.addresses:
+    if advertisement.addresses != (settings.advertised or settings.addresses):
         differences.append(("addresses", None))
     if not differences:
         return ACCEPTED

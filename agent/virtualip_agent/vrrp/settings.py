@@ -57,3 +57,5 @@ class Settings:
     """Nobody but members is heard; always so with unicast."""
     trackers: frozenset[str] = frozenset()
     """Whose contributions must be known before the router takes part."""
+    advertised: frozenset[bytes] = frozenset()
+    """Those of the addresses that advertisements name; empty: all of them."""

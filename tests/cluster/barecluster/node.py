@@ -42,6 +42,11 @@ class Node:
         return self._host.address
 
     @property
+    def address_v6(self) -> str:
+        """Its IPv6 address on the segment."""
+        return self._host.address_v6
+
+    @property
     def interfaces(self) -> tuple[str, ...]:
         """Its interfaces, eth0 and ens9; the latter leads nowhere."""
         return self._host.interfaces
