@@ -94,12 +94,12 @@ def make_plan(
         ),
         # By name, not rank: one node's other priority is no news for those whose place stays.
         peers=tuple(
-            Peer(node.name, _advertises_from(node, spec)) for node in sorted(chosen, key=lambda node: node.name)
+            Peer(node.name, advertises_from(node, spec)) for node in sorted(chosen, key=lambda node: node.name)
         ),
     )
 
 
-def _advertises_from(node: Node, spec: VirtualIPSpec) -> tuple[Ip, ...]:
+def advertises_from(node: Node, spec: VirtualIPSpec) -> tuple[Ip, ...]:
     """As the spec says, or for what it does not say of a family the Node's own, as far as they concern it."""
     said = next((entry.addresses for entry in spec.node_addresses if entry.node_name == node.name), ())
     families = {family_of(address) for address in said}

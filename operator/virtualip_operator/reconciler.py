@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from virtualip_api.advice import advice
@@ -15,7 +15,7 @@ from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, e
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition
 from virtualip_operator.draining import Diversion, divert, emptied, said_of
-from virtualip_operator.introduction import introduce
+from virtualip_operator.introduction import departing, introduce
 from virtualip_operator.members import Changes, diff
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
@@ -45,6 +45,8 @@ class _Standing:
     planned_now: bool
     ends_in: float | None = None
     """Seconds after which a planned move ends."""
+    known: frozenset[str] = frozenset()
+    """With those who are about to leave: their entries say when they have."""
 
 
 @dataclass(slots=True)
@@ -123,7 +125,8 @@ class Reconciler:
         advised = advice(spec, {member.base_priority for member in plan.plan.members})
         advised += (plan.warning,) if plan.warning else ()
         accepted = _planned(len(members), advised, plan.remark or said_of(plan.plan))
-        return _Standing(accepted, members, interval, planned_now=True, ends_in=plan.ends_in)
+        known = frozenset(peer.node for peer in plan.plan.peers)
+        return _Standing(accepted, members, interval, planned_now=True, ends_in=plan.ends_in, known=known)
 
     def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Diversion | Rejection, Changes]:
         """The plan by what is known now, and what it would change; a rejection changes nothing."""
@@ -135,6 +138,9 @@ class Reconciler:
         existing = self._store.members_of(name)
         entries = entries_from_status(virtual_ip.get("status") or {})
         plan = introduce(name, spec, plan, existing, entries)
+        moment = time.monotonic()
+        leaving = departing(spec, plan, entries, nodes, lambda node: self._silence.is_silent(node, moment, False))
+        plan = replace(plan, peers=plan.peers + leaving)
         diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
         return diverted, diff(virtual_ip, diverted.plan, existing, now)
 
@@ -173,7 +179,7 @@ class Reconciler:
         name = virtual_ip["metadata"]["name"]
         if standing.planned_now:
             with _noting(refused):
-                virtual_ip = self._prune(virtual_ip, standing.members)
+                virtual_ip = self._prune(virtual_ip, standing.known)
         before = virtual_ip.get("status") or {}
         now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
         view = self._view(virtual_ip, standing, memory, now)
@@ -210,7 +216,7 @@ class Reconciler:
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
         return tuple(self._silence.renewed_at(node) for node in members)
 
-    def _prune(self, virtual_ip: Mapping[str, Any], members: tuple[str, ...]) -> Mapping[str, Any]:
+    def _prune(self, virtual_ip: Mapping[str, Any], members: frozenset[str]) -> Mapping[str, Any]:
         operations = prune_patch(virtual_ip.get("status") or {}, members)
         if not operations:
             return virtual_ip

@@ -123,7 +123,9 @@ def test_unicast_goes_to_each_member_and_fails_over(own_house_only: House) -> No
         assert third.name not in house.holders()
 
 
-def test_a_new_unicast_member_speaks_only_after_the_others_know_it(own_house_only: House) -> None:
+def test_a_new_unicast_member_speaks_only_after_the_others_know_it_and_is_heard_when_it_leaves(
+    own_house_only: House, cluster_client: ClusterClient
+) -> None:
     """With the highest priority of all, and one of the others deaf to the API for a while."""
     house = own_house_only
     first, second, third = house.nodes
@@ -133,7 +135,8 @@ def test_a_new_unicast_member_speaks_only_after_the_others_know_it(own_house_onl
         house.kubectl("label", "node", name, "edge=true")
     selector = {"matchLabels": {"edge": "true"}}
     try:
-        with house.applied("web", transport="Unicast", nodeSelector=selector, nodePriorities=priorities) as master:
+        spec = {"advertInterval": "1s", "nodeSelector": selector, "nodePriorities": priorities}
+        with house.applied("web", transport="Unicast", **spec) as master:
             assert master == first
             deaf.run("pkill", "-STOP", "-f", "virtualip-agent reporter")
             try:
@@ -141,12 +144,21 @@ def test_a_new_unicast_member_speaks_only_after_the_others_know_it(own_house_onl
                 status = house.wait("web", lambda status: entry(status, third).get("message", "").startswith(first))
                 assert entry(status, third)["state"] == "FAULT"
                 assert entry(status, third)["reason"] == "NotYetKnown"
-                time.sleep(3)  # ten times a master_down_interval
+                time.sleep(5)  # more than a master_down_interval
                 assert house.holders() == [first]
             finally:
                 deaf.run("pkill", "-CONT", "-f", "virtualip-agent reporter")
             house.wait_master("web", third)
             wait_where(house, third, house.vip)
+
+            with Prober(cast("Host", cluster_client), house.vip) as prober:
+                began = prober.wait_for_answer()
+                house.kubectl("label", "node", third, "edge-")
+                house.wait_master("web", first)
+                wait_where(house, first, house.vip)
+            gap = prober.result.longest_gap(since=began).ms
+            print(f"a unicast MASTER that takes no part any more, adverts 1 s: gap {gap:.1f} ms")
+            assert gap < 500  # unheard it would be more than an interval
     finally:
         for name in house.nodes:
             house.kubectl("label", "node", name, "edge-")

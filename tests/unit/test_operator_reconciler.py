@@ -299,3 +299,28 @@ def test_two_claims_are_looked_at_again_when_a_lease_is_renewed_and_not_before(w
     world.turn()
     assert world.condition("SingleMaster")["status"] == "False"
     assert not world.reconciler.is_due("web", now)
+
+
+def peers_of(world: World, member: str) -> list[str]:
+    return [peer["node"] for peer in world.api.objects[f"{MEMBERS}/web.{member}"]["spec"]["members"]]
+
+
+@pytest.mark.parametrize(("transport", "known"), [("Unicast", ["a", "b"]), ("Multicast", ["a"])])
+def test_a_master_that_leaves_is_known_by_name_until_it_has_let_go(
+    world: World, transport: str, known: list[str]
+) -> None:
+    """Its resignation would not be heard."""
+    only_a = {"matchExpressions": [{"key": "leaves", "operator": "DoesNotExist"}]}
+    world.edit(addresses=["192.0.2.10/32"], vrid=51, transport=transport, nodeSelector=only_a)
+    world.turn()
+    world.says(NodeEntry("a", State.BACKUP, 100), NodeEntry("b", State.MASTER, 100))
+    world.api.nodes[1]["metadata"] |= {"labels": {"leaves": "true"}, "resourceVersion": "200"}
+    world.store.listed_nodes(world.api.get(NODES), world.store.newest())
+    world.turn()
+    assert ("delete", "virtualipmembers/web.b") in world.verbs
+    assert peers_of(world, "a") == known
+    if transport == "Unicast":
+        world.says(NodeEntry("a", State.MASTER, 100), NodeEntry("b", State.BACKUP, 100))
+        world.turn()
+        assert peers_of(world, "a") == ["a"]
+    assert [entry["node"] for entry in world.api.objects[VIP]["status"]["nodes"]] == ["a"]
