@@ -41,8 +41,8 @@ class Cluster:
         changes = diff(virtual_ip, plan, self.members, self.clock)
         for body in (*changes.create, *changes.replace):
             self.members[body["metadata"]["name"]] = body
-        for body in changes.delete:
-            del self.members[body["metadata"]["name"]]
+        for gone in changes.delete:
+            del self.members[gone["metadata"]["name"]]
         return {member.node: member.unknown_to for member in plan.members}
 
     def take(self, *names: str) -> None:
