@@ -45,7 +45,8 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
     default="",
     show_envvar=True,
     callback=_address,
-    help="HOST:PORT of /healthz alone, for the kubelet's liveness probe. It does not depend on the API server.",
+    help="HOST:PORT (or :PORT, at every address) of /healthz alone, for the kubelet's liveness probe. It does not "
+    "depend on the API server.",
 )
 @click.option(
     "--identity",

@@ -1,5 +1,6 @@
 """/metrics and /healthz. Two addresses: metrics are for the node or a sidecar, while the kubelet asks from outside."""
 
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterable
@@ -15,6 +16,14 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _ServerOfIPv6(_Server):
+    address_family = socket.AF_INET6
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self.server_address[0] != "::"))
+        super().server_bind()
 
 
 class _Handler(WSGIRequestHandler):
@@ -39,7 +48,9 @@ def metrics_app(registry: CollectorRegistry) -> Application:
 
 
 def serve(address: str, apps: dict[str, Application]) -> int:
-    """Serves the applications by their paths at HOST:PORT, in a thread of its own; the port. OSError."""
+    """Serves the applications by their paths at HOST:PORT, in a thread of its own; the port. OSError.
+
+    Without HOST: at every address of either family, as a pod's own may be of IPv6 alone."""
 
     def route(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         app = apps.get(environ.get("PATH_INFO", ""))
@@ -49,7 +60,9 @@ def serve(address: str, apps: dict[str, Application]) -> int:
         return app(environ, start_response)
 
     host, port = split_address(address)
-    server = _Server((host, port), _Handler)
+    if not host and socket.has_dualstack_ipv6():
+        host = "::"
+    server = (_ServerOfIPv6 if ":" in host else _Server)((host, port), _Handler)
     server.set_app(route)
     threading.Thread(target=server.serve_forever, name=f"http {address}", daemon=True).start()
     return int(server.server_address[1])

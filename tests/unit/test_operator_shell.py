@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import urllib.error
 import urllib.request
 
@@ -53,9 +54,9 @@ def test_logs_are_json_lines_where_that_is_asked_for(capsys: pytest.CaptureFixtu
         kopfs.setLevel(before[2])
 
 
-def get(port: int, path: str) -> tuple[int, str]:
+def get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5.0) as answer:
+        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5.0) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -73,6 +74,14 @@ def test_health_is_that_of_the_loops_and_of_nothing_else() -> None:
     assert get(port, "/healthz") == (503, "late: worker-0\n")
     assert get(port, "/metrics")[0] == 200
     assert get(port, "/other")[0] == 404
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize(("address", "hosts"), [(":0", ("127.0.0.1", "[::1]")), ("[::1]:0", ("[::1]",))])
+def test_a_pod_of_either_family_is_asked_for_its_health(address: str, hosts: tuple[str, ...]) -> None:
+    health = Health(Clock())
+    port = serve(address, {"/healthz": health_app(health)})
+    assert [get(port, "/healthz", host) for host in hosts] == [(200, "ok\n")] * len(hosts)
 
 
 def test_metrics_follow_the_master_and_forget_what_is_gone() -> None:
