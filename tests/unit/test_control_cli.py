@@ -139,6 +139,21 @@ def test_status_is_a_table_for_people(control: list[dict[str, Any]], tmp_path: P
     assert lines[6] == "web apache healthy +10 2026-11-24T13:00:00.000000Z running"
 
 
+def test_each_familys_own_state_is_below_that_of_both() -> None:
+    families = [
+        {"family": "IPv4", "state": "FAULT", "reason": "SyncGroup", "message": "web/IPv6: no link-local address"},
+        {"family": "IPv6", "state": "FAULT", "reason": "LinkDown", "message": "no link-local address"},
+    ]
+    picture = Picture(vips={"web": WEB | {"entry": WEB["entry"] | {"families": families}}})
+    text = status_text(picture)
+    rows = [line.split() for line in text.splitlines() if line.startswith("web")]
+    assert [row[:3] for row in rows[:3]] == [
+        ["web", "MASTER", "254"],
+        ["web/IPv4", "FAULT", "SyncGroup"],
+        ["web/IPv6", "FAULT", "LinkDown"],
+    ]
+
+
 def test_status_as_json_has_the_raw_entries(control: list[dict[str, Any]], tmp_path: Path) -> None:
     done = agent("status", "--run", tmp_path, "-o", "json")
     assert json.loads(done.stdout)["virtualIPs"] == [{key: WEB[key] for key in ("name", "entry", "detail")}]

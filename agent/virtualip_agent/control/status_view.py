@@ -85,6 +85,10 @@ def status_text(picture: Picture) -> str:
                 entry.get("message", ""),
             )
         )
+        rows += [
+            (f"{name}/{one['family']}", one["state"], "", "", "", one.get("reason", "") or "-", one.get("message", ""))
+            for one in entry.get("families", ())
+        ]
     lines += _columns(rows) if len(rows) > 1 else ["no VirtualIP on this node"]
     trackers = [
         (
