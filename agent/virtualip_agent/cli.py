@@ -192,13 +192,16 @@ def reporter(
 @_run_option
 @click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", help="How to print.")
 @click.option("--watch", is_flag=True, help="Go on printing at each change.")
-def status(run: Path, output: str, watch: bool) -> int:
+@click.option("--counters", is_flag=True, help="Show vrrp's counters too; in JSON they always are.")
+def status(run: Path, output: str, watch: bool, counters: bool) -> int:
     """Show the node's VirtualIPs, without asking the API."""
-    from virtualip_agent.control.status_view import NoAgent, as_json, pictures, status_text
+    from virtualip_agent.control.status_view import NoAgent, as_json, counters_text, pictures, status_text
 
     try:
-        for picture in pictures(run):
+        for picture in pictures(run, statistics=counters or output == "json"):
             print(json.dumps(as_json(picture)) if output == "json" else status_text(picture), flush=True)
+            if counters and output == "table":
+                print(f"\n{counters_text(picture)}", flush=True)
             if not watch:
                 return 0
             if output == "table":

@@ -122,7 +122,10 @@ class Complete(msgspec.Struct, frozen=True, tag="complete"):
 
 
 class GetStatistics(msgspec.Struct, frozen=True, tag="get-statistics"):
-    """Ask for a Statistics message."""
+    """Ask for Statistics messages."""
+
+    names: tuple[str, ...] = ()
+    """Of these routers; empty: of all."""
 
 
 class RouterState(msgspec.Struct, frozen=True, tag="state"):
@@ -158,12 +161,14 @@ class RouterGone(msgspec.Struct, frozen=True, tag="gone"):
 
 
 class Statistics(msgspec.Struct, frozen=True, tag="statistics"):
-    """Counters per router, by name of the counter."""
+    """Counters per router, by name of the counter; several messages where there are many routers."""
 
     routers: dict[str, dict[str, int]]
     process: dict[str, int]
     lateness: dict[str, int] = {}
     """The real-time timer's: upper bound of a bucket in microseconds (`inf`: none) -> how often it fired so late."""
+    more: bool = False
+    """Another part of the answer follows."""
 
 
 ToVrrp = Hello | SetRouter | SetContributions | RemoveRouter | Complete | GetStatistics

@@ -8,13 +8,19 @@ the last. A client that does not read is cut off, never waited for.
     {"type": "vip", "name": "web", "entry": {... as in status.nodes ...}, "detail": {"source": "Desired", ...}}
     {"type": "gone", "name": "web"}
     {"type": "ready"}
+
+A client may ask for one thing: a line `{"type":"get-statistics"}` is answered with the counters.
+
+    {"type": "statistics", "routers": {"web": {"sent": 10, ...}}, "process": {...}, "lateness": {"64": 9, ...}}
 """
 
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+GET_STATISTICS: Final = b'{"type":"get-statistics"}\n'
 
 
 def encode_line(message: dict[str, Any]) -> bytes:

@@ -26,6 +26,37 @@ class TrackerStatus:
     last_transition_time: str = ""
 
 
+class ObservationKind(StrEnum):
+    """What a node may see on the segment that should not be there."""
+
+    TWO_HOLDERS = "TwoHolders"
+    """Another member answers for an address beside the MASTER."""
+    STRANGER = "Stranger"
+    """Somebody who is no member answers for an address."""
+    FILTERED = "AdvertisementsFiltered"
+    """A member answers for an address, and its advertisements do not arrive."""
+    FOREIGN_ROUTER = "ForeignRouter"
+    """Somebody who is no member uses the VRID."""
+    WRONG_TTL = "WrongTTL"
+    """A member's advertisements arrive with another TTL than 255, and so are not heard."""
+
+
+KINDS = frozenset(map(str, ObservationKind))
+"""A newer agent may know others: they are left out, not its whole entry."""
+MOST_OBSERVATIONS = 8
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Observation:
+    """One of these, of one sender."""
+
+    kind: ObservationKind
+    address: str
+    """Whose: an IP address, or a hardware address where nothing else is known."""
+    message: str
+    """What follows the address in a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class FamilyStatus:
     """One of the two virtual routers of a VirtualIP with addresses of both families."""
@@ -59,6 +90,8 @@ class NodeEntry:
     trackers: tuple[TrackerStatus, ...] = ()
     observed_revision: int = 0
     """Of the plan that this node runs, where members are heard by name alone: whom it knows. Else 0."""
+    observations: tuple[Observation, ...] = ()
+    """At most MOST_OBSERVATIONS."""
 
 
 def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
@@ -84,6 +117,9 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
         | ({"message": one.message} if one.message else {})
         for one in entry.families
     ]
+    observations = [
+        {"kind": str(one.kind), "address": one.address, "message": one.message} for one in entry.observations
+    ]
     return {
         "node": entry.node,
         "observedGeneration": entry.observed_generation,
@@ -92,6 +128,7 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
         **{key: value for key, value in optional.items() if value},
         **({"families": families} if families else {}),
         **({"trackers": trackers} if trackers else {}),
+        **({"observations": observations} if observations else {}),
     }
 
 
@@ -122,6 +159,11 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
                 last_transition_time=tracker.get("lastTransitionTime", ""),
             )
             for tracker in value.get("trackers", ())
+        ),
+        observations=tuple(
+            Observation(ObservationKind(one["kind"]), one["address"], one.get("message", ""))
+            for one in value.get("observations", ())
+            if one["kind"] in KINDS
         ),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from virtualip_api.status import NodeEntry, State, entry_from_json, format_time, parse_time
 from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition, status_of
 from virtualip_operator.moves import MOST_MOVES, Move, explain
+from virtualip_operator.witnessed import Sight, news, sights, vrid_unique, with_holders
 
 SETTLE = 1.0
 """Seconds for which the MASTER before is still named when nobody claims the addresses: the old one's word that it let
@@ -58,6 +59,8 @@ class Aggregate:
     """Conditions whose status is another than before, which was that ('' for none)."""
     warned: Condition | None = None
     """What the user has not been warned of before."""
+    sighted: tuple[Sight, ...] = ()
+    """What the nodes see on the segment and did not see before."""
     contested: bool = False
     """Several claim the addresses: look again when Leases are renewed."""
     settling: bool = False
@@ -83,7 +86,10 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
     settling = not claimants and _was_master(view, before) and view.leaderless_for < SETTLE
     moves = list(before.get("lastMoves") or ())
     move = _move(view, claimants[0], before, moves, now) if claimants else None
-    conditions = [view.accepted, _ready(view, before, settling), _single_master(view)]
+    seen = sights(view.believed.values())
+    single_master = with_holders(_single_master(view), seen)
+    unique = vrid_unique(seen, believed=bool(view.believed))
+    conditions = [view.accepted, _ready(view, before, settling), single_master, unique]
     old_conditions = before.get("conditions") or ()
 
     status: dict[str, Any] = {
@@ -106,6 +112,7 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
         move=move,
         turned=_turned(old_conditions, conditions),
         warned=_warned(old_conditions, view),
+        sighted=news(seen, old_conditions),
         contested=len(claimants) > 1,
         settling=settling,
         leaderless=not claimants,

@@ -46,7 +46,7 @@ class Metrics:
         if master:
             self._master.labels(name, master).set(1)
         self._masters[name] = master
-        for condition_type in ("Accepted", "Ready", "SingleMaster"):
+        for condition_type in ("Accepted", "Ready", "SingleMaster", "VRIDUnique"):
             value = {"True": 1, "False": 0}.get(status_of(result.status["conditions"], condition_type), -1)
             self._condition.labels(name, condition_type).set(value)
         self._silent.labels(name).set(len(result.status["silentNodes"]))

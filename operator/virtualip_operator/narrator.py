@@ -42,7 +42,7 @@ def happenings(result: Aggregate) -> list[Happening]:
         match condition.type:
             case "Accepted" if condition.status == "False":
                 reason = "NotAccepted"
-            case "SingleMaster" if condition.status == "False":
+            case "SingleMaster" if condition.status == "False" and condition.reason == "SeveralMasters":
                 reason = "SeveralMasters"
             case "Ready" if before == "True":  # a new one is not ready for a moment, and that is no news
                 reason = "NotReady"
@@ -51,6 +51,7 @@ def happenings(result: Aggregate) -> list[Happening]:
         found.append(Happening("Warning", reason, f"{condition.reason}: {condition.message}"))
     if result.warned:
         found.append(Happening("Warning", result.warned.reason, result.warned.message))
+    found += [Happening("Warning", sight.reason, sight.text) for sight in result.sighted]
     if result.move:
         found.append(Happening("Normal", "Moved", f"{result.move.text()} ({result.move.reason})"))
     return found

@@ -124,6 +124,10 @@ class FakeVrrp:
                 self.complete = True
                 for name in self.routers.keys() - set(names):
                     self._remove(name)
+            case ipc.GetStatistics(names):
+                asked = [name for name in sorted(self.routers) if not names or name in names]
+                for name in asked:
+                    self.say(ipc.Statistics({name: {"sent": 7}}, {"wake_ups": 1}, {"64": 1}, more=name != asked[-1]))
             case _:
                 pass
 

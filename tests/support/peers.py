@@ -39,6 +39,8 @@ class Setup:
     """Version 2 PASS; empty: none."""
     others: tuple[str, ...] = ()
     """Unicast to these; empty: multicast."""
+    address: str = VIP
+    """keepalived's: what it is to hold."""
 
 
 class Peer(ABC):
@@ -107,7 +109,7 @@ class Keepalived(Peer):
             *([] if setup.preempt else [" nopreempt"]),
             *([f" authentication {{\n auth_type PASS\n auth_pass {setup.password}\n }}"] if setup.password else []),
             *([f" unicast_peer {{\n {chr(10).join(setup.others)}\n }}"] if setup.others else []),
-            f" virtual_ipaddress {{\n {VIP}/24\n }}\n}}\n",
+            f" virtual_ipaddress {{\n {setup.address}/24\n }}\n}}\n",
         ]
         configuration = self._directory / "keepalived.conf"
         configuration.write_text("\n".join(lines))

@@ -76,6 +76,9 @@ def control(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
                 return
             with client:
                 client.sendall(b"".join(map(encode_line, lines)))
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(1024):
+                    pass
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -157,6 +160,24 @@ def test_each_familys_own_state_is_below_that_of_both() -> None:
 def test_status_as_json_has_the_raw_entries(control: list[dict[str, Any]], tmp_path: Path) -> None:
     done = agent("status", "--run", tmp_path, "-o", "json")
     assert json.loads(done.stdout)["virtualIPs"] == [{key: WEB[key] for key in ("name", "entry", "detail")}]
+    assert json.loads(done.stdout)["statistics"] == {}  # a control of an older version
+
+
+def test_status_shows_vrrps_counters_and_how_late_its_timer_was(control: list[dict[str, Any]], tmp_path: Path) -> None:
+    counted: dict[str, Any] = {
+        "routers": {"web": {"sent": 12, "drop_ttl": 1}}, "process": {"wake_ups": 40}, "lateness": {"64": 39, "inf": 1}
+    }  # fmt: skip
+    control.append({"type": "statistics", **counted})
+    assert json.loads(agent("status", "--run", tmp_path, "-o", "json").stdout)["statistics"] == counted
+    lines = [" ".join(line.split()) for line in agent("status", "--run", tmp_path, "--counters").stdout.splitlines()]
+    assert lines[-6:] == [
+        "NAME COUNTER VALUE",
+        "web drop_ttl 1",
+        "web sent 12",
+        "(process) wake_ups 40",
+        "(timer late, us below) 64 39",
+        "(timer late, us below) inf 1",
+    ]
 
 
 def test_ready_is_ready_when_vrrp_has_answered_or_the_agent_stands_by(

@@ -101,3 +101,23 @@ def test_what_others_of_the_group_may_have_put_there_is_not_followed(tmp_path: P
     os.mkfifo(path)
     History(path).transition(state("MASTER", 1.0))
     assert moves(path) == []
+
+
+def test_what_is_seen_on_the_segment_is_noted_when_it_begins_and_ends_and_not_again_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "history.jsonl"
+    history = History(path)
+    history.transition(state("MASTER", 1.0))
+    history.observed("web", {("Stranger", "02:00:00:00:00:66"): "answers for 192.0.2.10 and is no member"})
+    again = History(path)
+    again.transition(state("MASTER", 1.0))
+    again.observed("web", {("Stranger", "02:00:00:00:00:66"): "answers for 192.0.2.10 and is no member"})
+    again.observed("web", {})
+    records = [(record["to"], record.get("kind", ""), record.get("address", "")) for record in read_history(path)]
+    assert records == [
+        ("MASTER", "", ""),
+        ("seen", "Stranger", "02:00:00:00:00:66"),
+        ("over", "Stranger", "02:00:00:00:00:66"),
+    ]
+    assert History(path)._last["web"][0] == "MASTER"

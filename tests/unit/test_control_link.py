@@ -210,3 +210,24 @@ async def test_the_last_word_of_each_router_is_known_also_when_vrrp_is_gone(vrrp
     vrrp.stop()
     await control.until(lambda: control.away == 1)
     assert control.link.states["web"].state == "MASTER"
+
+
+async def test_counters_are_asked_for_and_come_in_parts(control: Control, vrrp: FakeVrrp) -> None:
+    assert await control.link.statistics() is None  # not connected yet
+    control.link.start()
+    control.want(router("a"), router("b"), router("c"))
+    await vrrp.until(lambda: vrrp.complete)
+    all_three, only_b = await asyncio.gather(control.link.statistics(), control.link.statistics(["b"]))
+    assert all_three is not None
+    assert only_b is not None
+    assert all_three.routers == {name: {"sent": 7} for name in "abc"}
+    assert only_b.routers == {"b": {"sent": 7}}
+    assert (only_b.process, only_b.lateness) == ({"wake_ups": 1}, {"64": 1})
+
+
+async def test_a_vrrp_that_does_not_answer_is_not_waited_for_long(control: Control, vrrp: FakeVrrp) -> None:
+    control.link.start()
+    control.want(router("a"))
+    await vrrp.until(lambda: vrrp.complete)
+    vrrp.pause()
+    assert await control.link.statistics() is None

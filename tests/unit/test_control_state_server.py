@@ -45,6 +45,10 @@ class Client:
     async def lines(self, count: int) -> list[dict[str, Any] | None]:
         return [await self.line() for _ in range(count)]
 
+    async def ask(self, question: bytes) -> None:
+        self._writer.write(question)
+        await self._writer.drain()
+
     async def close(self) -> None:
         self._writer.close()
         await self._writer.wait_closed()
@@ -126,3 +130,44 @@ async def test_at_the_end_a_client_still_gets_the_last_word(server: StateServer,
     await asyncio.gather(server.close(), asyncio.sleep(0))
     assert await client.lines(2) == [vip("web", reason="Stopped"), None]
     await client.close()
+
+
+async def test_a_client_may_ask_for_the_counters_and_others_are_not_told(tmp_path: Path) -> None:
+    asked = 0
+
+    async def statistics() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return {"type": "statistics", "routers": {"web": {"sent": asked}}}
+
+    server = StateServer(tmp_path / "state.sock", statistics)
+    await server.start()
+    one, two, other = [await Client.connect(tmp_path) for _ in range(3)]
+    for client in (one, two, other):
+        assert await client.line() == {"type": "ready"}
+    for client in (one, two):
+        await client.ask(b'{"type":"some-question-of-a-newer-version"}\n{"type":"get-sta')
+        await client.ask(b'tistics"}\n')
+    for client in (one, two):
+        answer = await client.line()
+        assert answer is not None
+        assert answer["type"] == "statistics"
+    server.tell(vip("web"))
+    assert await other.line() == vip("web")
+    assert asked <= 2
+    for client in (one, two, other):
+        await client.close()
+    await server.close()
+
+
+async def test_a_client_that_talks_without_end_is_cut_off(server: StateServer, tmp_path: Path) -> None:
+    client = await Client.connect(tmp_path)
+    assert await client.line() == {"type": "ready"}
+
+    async def talk() -> None:
+        while True:
+            await client.ask(b"x" * 10_000)
+            await asyncio.sleep(0)
+
+    with pytest.raises(ConnectionError):
+        await talk()

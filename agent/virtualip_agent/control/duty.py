@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virtualip_agent import ipc
 from virtualip_agent.control.compile import compile_routers
 from virtualip_agent.control.declarations import Declarations
 from virtualip_agent.control.families import VirtualIPStates, router_names, virtual_ip_of
-from virtualip_agent.control.history import History
+from virtualip_agent.control.history import OTHER_ROUTERS, History
 from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.link import Link
 from virtualip_agent.control.notifier import Audience, Notifier
 from virtualip_agent.control.publisher import Publisher
 from virtualip_agent.control.spawner_client import Spawner
 from virtualip_agent.control.spawner_policy import Policy
+from virtualip_agent.control.state import statistics_line
 from virtualip_agent.control.state_server import StateServer
 from virtualip_agent.control.trackers.board import TrackerBoard
 from virtualip_agent.control.trackers.link_watch import LinkWatch
@@ -22,6 +23,8 @@ from virtualip_agent.control.trackers.pod_table import PodTable
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.rise_fall import Outcome
 from virtualip_agent.control.trackers.start import Facilities
+from virtualip_agent.control.witness.hearing import Counters
+from virtualip_agent.control.witness.witness import Witness
 from virtualip_agent.run_directory import history_path, state_socket_path
 from virtualip_api.duration import SECOND
 from virtualip_api.notify import Notify
@@ -56,7 +59,8 @@ class Duty:
         facilities = Facilities(self._inotify, self._processes, self._links, spawner, self._pods, options.host_root)
         self._board = TrackerBoard(facilities.start, self._tracker_changed)
         self._history = History(history_path(options.run))
-        self._server = StateServer(state_socket_path(options.run))
+        self._witness = Witness(self._witnessed, self._count)
+        self._server = StateServer(state_socket_path(options.run), self._statistics)
         self._declarations = Declarations(
             options.node, options.desired, options.manifests, options.run, self._inotify, self._declared
         )
@@ -71,6 +75,7 @@ class Duty:
             self._server,
             process_starts=lambda: self._processes.starts_by,
             notify_failure=self._notifier.failure,
+            witness=self._witness,
         )
         self._configs: dict[str, tuple[Instance, dict[str, ipc.RouterConfig]]] = {}
         """By VirtualIP, then by router."""
@@ -82,7 +87,10 @@ class Duty:
         for state in self._states.all.values():
             self._history.transition(state)
             self._notifier.state(state)
+        for router in self._link.states.values():
+            self._witness.state(router)
         await self._server.start()
+        self._witness.start()
 
     def _declared(self) -> None:
         """Something else is to run, or something else is wrong."""
@@ -95,6 +103,7 @@ class Duty:
         contributions = {name: self._board.contributions(virtual_ip_of(name)) for name in configs}
         # of one whose file is bad it may not be known how many routers it has
         kept = (routers.get(name, router_names(name)) for name in self._declarations.names_not_to_withdraw)
+        self._witness.run(configs)
         self._link.want(configs, contributions, frozenset().union(*kept))
         self._states.expect(routers)
         self._publisher.everything(configs)
@@ -117,10 +126,37 @@ class Duty:
         match message:
             case ipc.Hello():
                 self._publisher.vrrp_here()
-            case ipc.RouterState() | ipc.RouterGone():
+            case ipc.RouterState():
+                self._witness.state(message)
+                self._heard_of(virtual_ip_of(message.name))
+            case ipc.RouterGone():
+                self._witness.gone(message.name)
                 self._heard_of(virtual_ip_of(message.name))
             case _:
-                pass  # Statistics: nobody here asks for them
+                pass  # Statistics: whoever asked for them gets them of the link
+
+    def _witnessed(self, name: str) -> None:
+        """Something else is seen of a VirtualIP; '': something else than a VirtualIP."""
+        if name:
+            seen = {(str(one.kind), one.address): one.message for one in self._witness.observations(name)}
+            self._history.observed(name, seen)
+            self._publisher.one(name)
+            return
+        self._history.observed(
+            OTHER_ROUTERS,
+            {
+                (f"VRID {one.vrid}", one.address): f"on {one.interface}: {one.addresses}"
+                for one in self._witness.foreign
+            },
+        )
+        self._publisher.agent()
+
+    async def _count(self, names: frozenset[str]) -> Counters | None:
+        statistics = await self._link.statistics(names)
+        return statistics.routers if statistics is not None else None
+
+    async def _statistics(self) -> dict[str, Any]:
+        return statistics_line(await self._link.statistics())
 
     def _heard_of(self, name: str) -> None:
         known, state = self._states.get(name), self._states.refresh(name)
@@ -172,6 +208,7 @@ class Duty:
         """Ends everything."""
         self.stop_watching()
         self._notifier.close()
+        self._witness.close()
         self._publisher.close()
         self._processes.close()
         self._links.close()

@@ -1,10 +1,11 @@
-"""Every transition, one JSON object a line, on the node itself: readable when the API is not. Bounded."""
+"""Every transition, and what was seen on the segment, one JSON object a line, on the node itself: readable when the API
+is not. Bounded."""
 
 import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ log = logging.getLogger(__name__)
 LARGEST = 1 << 20
 GONE = "STOP"
 """The state entered by being withdrawn, in keepalived's word."""
+OTHER_ROUTERS = "-"
+"""The name under which VRIDs of others stand: they are no VirtualIP's."""
+SEEN = "seen"
+OVER = "over"
+"""Instead of a state: something on the segment, while it is there and when it is no more."""
 
 
 class History:
@@ -27,8 +33,15 @@ class History:
         self._path = path
         self._largest = largest
         self._last: dict[str, tuple[str, str]] = {}
+        self._seen: dict[str, dict[tuple[str, str], str]] = {}
+        """Name -> (kind, address) -> message, of what was seen on the segment and is not over."""
         for record in read_history(path):
-            self._last[record["name"]] = (record["to"], record["time"])
+            if "kind" not in record:
+                self._last[record["name"]] = (record["to"], record["time"])
+            elif record["to"] == SEEN:
+                self._seen.setdefault(record["name"], {})[record["kind"], record["address"]] = record["message"]
+            else:
+                self._seen.get(record["name"], {}).pop((record["kind"], record["address"]), None)
 
     def transition(self, state: RouterState) -> None:
         """Notes that a router entered a state, unless that is the last thing noted (a restarted control hears it
@@ -48,12 +61,31 @@ class History:
         if name in self._last:
             self._note(name, GONE, format_time(time.time()), reason="Withdrawn")
 
+    def observed(self, name: str, seen: Mapping[tuple[str, str], str]) -> None:
+        """Notes what is seen on the segment of a VirtualIP (or of an interface), (kind, address) -> message: what is
+        new, and what is over."""
+        before = self._seen.get(name, {})
+        now = format_time(time.time())
+        for (kind, address), message in sorted(before.items()):
+            if (kind, address) not in seen:
+                self._write(
+                    {"time": now, "name": name, "to": OVER, "kind": kind, "address": address, "message": message}
+                )
+        for (kind, address), message in sorted(seen.items()):
+            if (kind, address) not in before:
+                self._write(
+                    {"time": now, "name": name, "to": SEEN, "kind": kind, "address": address, "message": message}
+                )
+        self._seen[name] = dict(seen)
+
     def _note(self, name: str, to: str, at: str, **more: Any) -> None:
         last = self._last.get(name, (GONE, ""))
         if last[0] == to and (last[1] == at or to == GONE):
             return
         self._last[name] = (to, at)
-        record = {"time": at, "name": name, "from": last[0], "to": to, **more}
+        self._write({"time": at, "name": name, "from": last[0], "to": to, **more})
+
+    def _write(self, record: Mapping[str, Any]) -> None:
         try:
             self._rotate()
             # O_NOFOLLOW: others of the group may write in the directory.

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,6 +19,8 @@ from virtualip_agent import ipc
 log = logging.getLogger(__name__)
 
 RECONNECT_AFTER = 0.1
+COUNT_PATIENCE = 1.0
+"""Seconds that vrrp's counters are waited for."""
 
 Contributions = Mapping[str, Mapping[str, ipc.Contribution]]
 
@@ -42,6 +44,9 @@ class Link:
         """vrrp's, while it is there."""
         self.states: dict[str, ipc.RouterState] = {}
         """vrrp's last word of each router; it stays when vrrp goes."""
+        self._counting = asyncio.Lock()
+        self._counted: asyncio.Future[ipc.Statistics] | None = None
+        self._parts: list[ipc.Statistics] = []
         self._told_routers: dict[str, ipc.RouterConfig] = {}
         self._told_contributions: dict[str, Mapping[str, ipc.Contribution]] = {}
         self._told_names: frozenset[str] | None = None
@@ -69,6 +74,30 @@ class Link:
         self._contributions[name] = contributions
         if not self._writing and name in self._told_routers and name in self._routers:
             self._send(self._contribution_difference(name))
+
+    async def statistics(self, names: Iterable[str] = ()) -> ipc.Statistics | None:
+        """vrrp's counters, of these routers or of all; None where it does not answer. Who asks while an answer to
+        another is on its way waits for his turn."""
+        async with self._counting:
+            if self._socket is None or self.hello is None or not self.hello.active:
+                return None
+            self._counted = asyncio.get_running_loop().create_future()
+            self._parts = []
+            self._send(iter((ipc.GetStatistics(tuple(names)),)))
+            try:
+                async with asyncio.timeout(COUNT_PATIENCE):
+                    return await self._counted
+            except TimeoutError:
+                return None
+            finally:
+                self._counted = None
+
+    def _take_statistics(self, part: ipc.Statistics) -> None:
+        self._parts.append(part)
+        if part.more or self._counted is None or self._counted.done():
+            return
+        routers = {name: counters for one in self._parts for name, counters in one.routers.items()}
+        self._counted.set_result(msgspec.structs.replace(part, routers=routers))
 
     def close(self) -> None:
         """Hangs up; vrrp runs on with what it has."""
@@ -137,8 +166,8 @@ class Link:
                     self.states[message.name] = message
                 case ipc.RouterGone():
                     self.states.pop(message.name, None)
-                case _:
-                    pass
+                case ipc.Statistics():
+                    self._take_statistics(message)
             self._on_message(message)
 
     def _greeted(self, hello: ipc.Hello) -> None:

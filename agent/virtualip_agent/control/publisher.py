@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from virtualip_agent.control.declarations import Declarations
@@ -14,6 +15,7 @@ from virtualip_agent.control.trackers.board import TrackerBoard
 
 if TYPE_CHECKING:
     from virtualip_agent import ipc
+    from virtualip_agent.control.witness.witness import Witness
 
 
 class Publisher:
@@ -29,6 +31,7 @@ class Publisher:
         server: StateServer,
         process_starts: Callable[[], str] = lambda: "",
         notify_failure: Callable[[str], str] = lambda _: "",
+        witness: "Witness | None" = None,
     ) -> None:
         self._node = node
         self._link = link
@@ -38,6 +41,7 @@ class Publisher:
         self._server = server
         self._process_starts = process_starts
         self._notify_failure = notify_failure
+        self._witness = witness
         self._lifetimes: dict[str, int] = {}
         self._soon: set[str] = set()
         self._names: frozenset[str] = frozenset()
@@ -67,6 +71,7 @@ class Publisher:
                     "scheduling": hello.scheduling if hello else "",
                     "ready": hello is not None,
                     "processStarts": self._process_starts(),
+                    "otherRouters": [asdict(other) for other in self._witness.foreign] if self._witness else [],
                     "problems": [str(problem) for problem in self._declarations.problems],
                 }
             )
@@ -132,6 +137,7 @@ class Publisher:
             expired=expired,
             since=self._since[name][1],
             notify_failure=self._notify_failure(name),
+            observations=self._witness.observations(name) if self._witness else (),
         )
 
     def _expired(self, name: str) -> bool:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from virtualip_agent.control.instance import Instance
-from virtualip_agent.ipc import RouterState
+from virtualip_agent.ipc import RouterState, Statistics
 from virtualip_api.advice import advice
 from virtualip_api.duration import format_duration
-from virtualip_api.status import FamilyStatus, NodeEntry, State, TrackerStatus, entry_to_json, format_time
+from virtualip_api.status import FamilyStatus, NodeEntry, Observation, State, TrackerStatus, entry_to_json, format_time
 
 LONGEST_MESSAGE = 1024
 """Characters, as the CRD has it."""
@@ -39,6 +39,8 @@ class Situation:
     """Seconds since the epoch: since when that which is not vrrp's word has been so."""
     notify_failure: str = ""
     """What went wrong with the last notify command."""
+    observations: Sequence[Observation] = ()
+    """What is seen on the segment that should not be there."""
 
 
 def node_entry(situation: Situation) -> NodeEntry:
@@ -61,6 +63,7 @@ def node_entry(situation: Situation) -> NodeEntry:
             notify_failure=situation.notify_failure[:LONGEST_MESSAGE],
             families=tuple(situation.families),
             trackers=tuple(situation.trackers),
+            observations=tuple(situation.observations),
         )
     state, reason, message = _without_vrrp(situation)
     return NodeEntry(
@@ -73,6 +76,7 @@ def node_entry(situation: Situation) -> NodeEntry:
         message=message,
         notify_failure=situation.notify_failure[:LONGEST_MESSAGE],
         trackers=tuple(situation.trackers),
+        observations=tuple(situation.observations),
     )
 
 
@@ -125,3 +129,9 @@ def gone_line(name: str) -> dict[str, Any]:
 def agent_line(agent: Mapping[str, Any]) -> dict[str, Any]:
     """The `agent` message of the state stream."""
     return {"type": "agent", "agent": dict(agent)}
+
+
+def statistics_line(statistics: Statistics | None) -> dict[str, Any]:
+    """The `statistics` message of the state stream; empty where vrrp did not answer."""
+    known = statistics or Statistics({}, {})
+    return {"type": "statistics", "routers": known.routers, "process": known.process, "lateness": known.lateness}

@@ -4,12 +4,13 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from virtualip_agent.control.directories import bind_shared
-from virtualip_agent.state_stream import encode_line
+from virtualip_agent.state_stream import GET_STATISTICS, encode_line
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,16 @@ FAREWELL = 0.5
 """Seconds that clients have, when we go, to read what is left."""
 
 
+BETWEEN_ANSWERS = 0.5
+"""Seconds: counting costs vrrp some milliseconds, and who asks without end is not to cost it more."""
+LONGEST_QUESTION = 256
+"""Bytes."""
+
+
 class _Client(asyncio.Protocol):
     def __init__(self, server: "StateServer") -> None:
         self._server = server
+        self._question = b""
         self.transport: asyncio.WriteTransport | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -36,6 +44,13 @@ class _Client(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
+    def data_received(self, data: bytes) -> None:
+        *lines, self._question = (self._question + data).split(b"\n")
+        if len(self._question) > LONGEST_QUESTION and self.transport is not None:
+            self.transport.abort()
+        if GET_STATISTICS.rstrip(b"\n") in lines:
+            self._server.asked(self)
+
     def send(self, lines: bytes) -> None:
         if self.transport is None or self.transport.is_closing():
             return
@@ -46,9 +61,12 @@ class _Client(asyncio.Protocol):
 
 
 class StateServer:
-    """Holds the newest line of the agent and of each VirtualIP."""
+    """Holds the newest line of the agent and of each VirtualIP. `statistics` makes the answer to who asks for it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, statistics: Callable[[], Awaitable[dict[str, Any]]] | None = None) -> None:
+        self._statistics = statistics
+        self._answering: asyncio.Task[None] | None = None
+        self._asking: set[_Client] = set()
         self._path = path
         self.clients: set[_Client] = set()
         self._agent: dict[str, Any] = {}
@@ -91,6 +109,23 @@ class StateServer:
         picture = [self._agent, *(self._vips[name] for name in sorted(self._vips)), {"type": "ready"}]
         client.send(b"".join(encode_line(message) for message in picture if message))
 
+    def asked(self, client: _Client) -> None:
+        """A client wants the counters: all who wait get one answer."""
+        if self._statistics is None:
+            return
+        self._asking.add(client)
+        if self._answering is None or self._answering.done():
+            self._answering = asyncio.create_task(self._answer())
+
+    async def _answer(self) -> None:
+        assert self._statistics is not None
+        while self._asking:
+            asking, self._asking = self._asking, set()
+            line = encode_line(await self._statistics())
+            for client in asking:
+                client.send(line)
+            await asyncio.sleep(BETWEEN_ANSWERS)
+
     def tell(self, message: dict[str, Any]) -> bool:
         """Publishes a line where it says anything new; whether it does."""
         match message["type"]:
@@ -112,6 +147,8 @@ class StateServer:
 
     async def close(self) -> None:
         """Gives the clients what is left, for a short while, and goes."""
+        if self._answering is not None:
+            self._answering.cancel()
         if self._server is None:
             return
         self._server.close()

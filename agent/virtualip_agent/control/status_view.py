@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from virtualip_agent.run_directory import state_socket_path
-from virtualip_agent.state_stream import connect, read_messages
+from virtualip_agent.state_stream import GET_STATISTICS, connect, read_messages
 
 
 class NoAgent(Exception):
@@ -19,6 +19,8 @@ class Picture:
 
     agent: Mapping[str, Any] = field(default_factory=dict)
     vips: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    """vrrp's counters, where they were asked for."""
 
     def apply(self, message: Mapping[str, Any]) -> bool:
         """Takes one message of the state stream in; True where the picture is whole and worth showing."""
@@ -29,6 +31,8 @@ class Picture:
                 self.vips[message["name"]] = message
             case "gone":
                 self.vips.pop(message["name"], None)
+            case "statistics":
+                self.statistics = message
             case "ready":
                 return True
             case _:
@@ -36,8 +40,10 @@ class Picture:
         return False
 
 
-def pictures(run: Path, patience: float = 5.0) -> Iterator[Picture]:
-    """The node's picture, then again after each change. NoAgent where nobody answers."""
+def pictures(run: Path, patience: float = 5.0, *, statistics: bool = False) -> Iterator[Picture]:
+    """The node's picture, then again after each change. NoAgent where nobody answers.
+
+    statistics: with vrrp's counters, as they were at the beginning."""
     path = state_socket_path(run)
     try:
         client = connect(path)
@@ -47,14 +53,21 @@ def pictures(run: Path, patience: float = 5.0) -> Iterator[Picture]:
         client.settimeout(patience)
         picture, whole = Picture(), False
         try:
+            if statistics:
+                client.sendall(GET_STATISTICS)
             for message in read_messages(client):
                 whole = picture.apply(message) or whole
-                if whole:
+                if whole and (picture.statistics or not statistics):
                     client.settimeout(None)
                     yield picture
         except OSError as error:
-            raise NoAgent(f"the agent does not answer: {path}: {error}") from None
-        raise NoAgent(f"the agent hung up: {path}")
+            if not whole:
+                raise NoAgent(f"the agent does not answer: {path}: {error}") from None
+        else:
+            if not whole or picture.statistics or not statistics:
+                raise NoAgent(f"the agent hung up: {path}")
+    # a control of an older version says everything but the counters
+    yield from pictures(run, patience)
 
 
 def as_json(picture: Picture) -> dict[str, Any]:
@@ -64,7 +77,24 @@ def as_json(picture: Picture) -> dict[str, Any]:
         "virtualIPs": [
             {"name": name, "entry": vip["entry"], "detail": vip["detail"]} for name, vip in sorted(picture.vips.items())
         ],
+        "statistics": {key: value for key, value in picture.statistics.items() if key != "type"},
     }
+
+
+def counters_text(picture: Picture) -> str:
+    """Every counter of every virtual router, then those of the process and how late its timer was."""
+    counted = {
+        **picture.statistics.get("routers", {}),
+        "(process)": picture.statistics.get("process", {}),
+        "(timer late, us below)": picture.statistics.get("lateness", {}),
+    }
+    rows = [("NAME", "COUNTER", "VALUE")]
+    rows += [
+        (name, counter, str(value))
+        for name, counters in counted.items()
+        for counter, value in (counters.items() if name.startswith("(timer") else sorted(counters.items()))
+    ]
+    return "\n".join(_columns(rows))
 
 
 def status_text(picture: Picture) -> str:
@@ -121,12 +151,16 @@ def _agent_words(agent: Mapping[str, Any]) -> str:
 
 def _remarks(picture: Picture) -> Iterator[str]:
     yield from picture.agent.get("problems", ())
+    for other in picture.agent.get("otherRouters", ()):
+        yield f"{other['interface']}: VRID {other['vrid']} is used by {other['address']} for {other['addresses']}"
     for name, vip in sorted(picture.vips.items()):
         detail = vip["detail"]
         if detail.get("conflict"):
             yield f"{name}: {detail['conflict']}"
         for member, mismatch in sorted(detail.get("mismatches", {}).items()):
             yield f"{name}: {member} does not agree: {mismatch}"
+        for one in vip["entry"].get("observations", ()):
+            yield f"{name}: {one['address']} {one['message']}"
         for source, why in sorted(detail.get("foreign", {}).items()):
             yield f"{name}: {source} advertises its VRID and is not heard: it {why}"
         for piece in detail.get("advice", ()):
@@ -136,7 +170,7 @@ def _remarks(picture: Picture) -> Iterator[str]:
 
 
 def history_text(records: Iterable[Mapping[str, Any]]) -> str:
-    """The transitions as a table, newest last."""
+    """The transitions, and what was seen on the segment, as a table, newest last."""
     rows = [("TIME", "NAME", "FROM", "TO", "PRIORITY", "TAKEOVER", "REASON", "MESSAGE")]
     rows += [
         (
@@ -146,8 +180,8 @@ def history_text(records: Iterable[Mapping[str, Any]]) -> str:
             record["to"],
             str(record.get("priority", "-")),
             record.get("takeover", "-"),
-            record.get("reason", "") or "-",
-            record.get("message", ""),
+            record.get("reason", "") or record.get("kind", "") or "-",
+            " ".join(filter(None, (record.get("address", ""), record.get("message", "")))),
         )
         for record in records
     ]

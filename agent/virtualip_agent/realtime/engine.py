@@ -7,7 +7,7 @@ advertisements, and only then the reports.
 
 import logging
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from virtualip_agent import ipc
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_PERIOD: Final = 1 * SECOND
 _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
+_ROUTERS_A_MESSAGE: Final = 32
+"""Each with a counter for every drop and up to 33 peers: well below ipc.LARGEST_MESSAGE."""
 _TIMER_EXPIRED: Final = ev.TimerExpired()
 _REFRESH: Final = ""
 """The name of the refresh among the deadlines; no router's."""
@@ -104,8 +106,9 @@ class Engine:
             case ipc.Complete(names):
                 for name in self._routers.keys() - set(names):
                     self._remove(name, now)
-            case ipc.GetStatistics():
-                self._publish(self._statistics())
+            case ipc.GetStatistics(names):
+                for part in self._statistics(names):
+                    self._publish(part)
             case ipc.Hello():
                 log.info("control (pid %d) is here", message.pid)
 
@@ -345,6 +348,8 @@ class Engine:
                 router.sender.send(payload, to)
                 if priority:
                     router.sent += 1
+                    if router.unicast:
+                        router.sent_to[to.packed] = router.sent_to.get(to.packed, 0) + 1
                 else:
                     router.count("sent_priority_0")
             except OSError as error:
@@ -379,9 +384,15 @@ class Engine:
 
     # ---- counters
 
-    def _statistics(self) -> ipc.Statistics:
-        return ipc.Statistics(
-            routers={name: router.statistics() for name, router in self._routers.items()},
-            process=self.process.report() | {"lost_in_socket": self._ports.dropped},
-            lateness=self.process.lateness(),
-        )
+    def _statistics(self, names: Collection[str]) -> Iterator[ipc.Statistics]:
+        """In parts that fit a message."""
+        routers = [router for router in self._routers.values() if not names or router.name in names]
+        process = self.process.report() | {"lost_in_socket": self._ports.dropped}
+        parts = [routers[at : at + _ROUTERS_A_MESSAGE] for at in range(0, len(routers), _ROUTERS_A_MESSAGE)] or [[]]
+        for part in parts:
+            yield ipc.Statistics(
+                routers={router.name: router.statistics() for router in part},
+                process=process,
+                lateness=self.process.lateness(),
+                more=part is not parts[-1],
+            )

@@ -50,6 +50,8 @@ class RunningRouter:
     counters: dict[str, int] = field(default_factory=dict)
     sent: int = 0
     """Advertisements that were not resignations."""
+    sent_to: dict[bytes, int] = field(default_factory=dict)
+    """The same by peer, of a unicast router."""
     peers: dict[bytes, Peer] = field(default_factory=dict)
     bare_peers: dict[bytes, Peer] = field(default_factory=dict)
     """Those of version 3 over IPv4 whose checksum leaves the pseudo-header out (RFC 9568)."""
@@ -115,7 +117,7 @@ class RunningRouter:
         return known
 
     def statistics(self) -> dict[str, int]:
-        """Every counter; `received_from_ADDRESS` for each peer."""
+        """Every counter; `received_from_ADDRESS` for each peer, and of a unicast router `sent_to_ADDRESS`."""
         peers: dict[str, int] = {}
         for source, peer in (*self.peers.items(), *self.bare_peers.items()):
             name = f"received_from_{_text(source) or 'others'}"
@@ -128,7 +130,8 @@ class RunningRouter:
         received = sum(peers.values()) + unread
         # the codec and the core may drop for the same reason
         drops = {name: self.counters.get(name, 0) + count for name, count in self.core.drops.items()}
-        return self.counters | drops | peers | forms | {"sent": self.sent, "received": received}
+        sent = {f"sent_to_{_text(peer)}": count for peer, count in self.sent_to.items()}
+        return self.counters | drops | peers | sent | forms | {"sent": self.sent, "received": received}
 
     def reconfigure(self, config: ipc.RouterConfig) -> None:
         """Takes a new configuration; the caller tells the core."""

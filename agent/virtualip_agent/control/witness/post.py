@@ -1,0 +1,58 @@
+"""A virtual router of this node as the witness sees it: what is asked for, and who may answer. Pure."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+
+from virtualip_agent.control.families import virtual_ip_of
+from virtualip_agent.ipc import RouterConfig, RouterState
+
+IPAddress = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where one virtual router stands."""
+
+    name: str
+    vrid: int
+    interface: str
+    addresses: frozenset[IPAddress]
+    source: IPAddress
+    """Ours, on the interface."""
+    members: frozenset[IPAddress]
+    """The other members as planned; none where a static manifest knows none."""
+    is_master: bool
+    master: IPAddress | None
+    """Another's, as it is heard; None while nobody is."""
+    lifetime: int
+    """L, seconds: a kernel without an agent may answer for so long."""
+
+    @property
+    def virtual_ip(self) -> str:
+        """The VirtualIP's name: it may have a router for each family, `NAME/...`."""
+        return virtual_ip_of(self.name)
+
+    @property
+    def version(self) -> int:
+        """4 or 6: the family."""
+        return self.source.version
+
+
+def post_of(config: RouterConfig, state: RouterState) -> Post | None:
+    """None while it has no interface or no source address."""
+    if not state.interface or not state.source:
+        return None
+    source = ip_address(state.source)
+    return Post(
+        name=config.name,
+        vrid=config.vrid,
+        interface=state.interface,
+        addresses=frozenset(ip_interface(address).ip for address in config.addresses),
+        source=source,
+        members=frozenset(
+            member for member in map(ip_address, config.members) if member.version == source.version
+        ) - {source},
+        is_master=state.state == "MASTER",
+        master=ip_address(state.master) if state.master and state.master != state.source else None,
+        lifetime=config.lifetime,
+    )  # fmt: skip
