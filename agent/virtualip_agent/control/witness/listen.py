@@ -3,7 +3,7 @@
 import socket
 import struct
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -31,6 +31,13 @@ class Overheard(NamedTuple):
     """As far as it can be read."""
 
 
+class Heed(NamedTuple):
+    """What is as it should be: these VRIDs, from these senders (packed)."""
+
+    vrids: frozenset[int]
+    known: frozenset[bytes]
+
+
 class Listener:
     """OSError where the interface is gone."""
 
@@ -39,7 +46,7 @@ class Listener:
         self.version = version
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        self._heeded: tuple[frozenset[int], frozenset[bytes]] | None = None
+        self._heeded: Heed | None = None
         self._socket = socket.socket(family, kind, PROTOCOL)
         try:
             self.index = socket.if_nametoindex(interface)
@@ -56,12 +63,11 @@ class Listener:
             self._socket.close()
             raise
 
-    def heed(self, vrids: Collection[int], known: Collection[IPAddress]) -> None:
-        """What is as it should be: these VRIDs, from these senders."""
-        heeded = (frozenset(vrids), frozenset(address.packed for address in known))
-        if heeded != self._heeded:
-            self._heeded = heeded
-            attach(self._socket, program(self.version, *heeded))
+    def heed(self, heed: Heed) -> None:
+        """What is as it should be from now on."""
+        if heed is not self._heeded:
+            self._heeded = heed
+            attach(self._socket, program(self.version, *heed))
 
     def overheard(self) -> Iterator[Overheard]:
         """What waits, but no more than is worth the time."""

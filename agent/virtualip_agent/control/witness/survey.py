@@ -2,14 +2,17 @@
 
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
 
-from virtualip_agent.control.witness.listen import Listener
+from virtualip_agent.control.witness.listen import Heed, Listener
 from virtualip_agent.control.witness.post import Post
 from virtualip_agent.control.witness.strangers import Strangers
 
 log = logging.getLogger(__name__)
+
+_Place = tuple[str, int]
+"""Interface and IP version."""
 
 
 class Survey:
@@ -17,36 +20,55 @@ class Survey:
 
     def __init__(self) -> None:
         self.strangers = Strangers()
-        self._listeners: dict[tuple[str, int], Listener] = {}
+        self._posts: Mapping[str, Post] = {}
+        self._places: dict[_Place, Heed] = {}
+        self._listeners: dict[_Place, Listener] = {}
+        self._refused = False
 
-    def look(self, posts: Iterable[Post], now: float) -> None:
+    def look(self, posts: Mapping[str, Post], now: float) -> None:
         """Takes in what was overheard. `now`: seconds of a monotonic clock."""
-        places: dict[tuple[str, int], list[Post]] = {}
-        for post in posts:
-            places.setdefault((post.interface, post.version), []).append(post)
-        self._open(places)
+        if posts != self._posts:
+            self._posts, self._places = posts, _places(posts)
+        self._open()
         for place, listener in self._listeners.items():
-            here = places[place]
-            known = {address for post in here for address in (*post.members, post.source)}
-            listener.heed({post.vrid for post in here}, known)
+            listener.heed(self._places[place])
             for message in listener.overheard():
                 self.strangers.heard(listener.interface, message, now)
         self.strangers.forget(now)
 
-    def _open(self, places: dict[tuple[str, int], list[Post]]) -> None:
+    def _open(self) -> None:
         for place, listener in list(self._listeners.items()):
-            if place not in places or _index(listener.interface) != listener.index:
+            if place not in self._places or _index(listener.interface) != listener.index:
                 listener.close()
                 del self._listeners[place]
-        for place in places.keys() - self._listeners.keys():
-            with suppress(OSError):  # the interface is away: the next look tries again
+        for place in self._places.keys() - self._listeners.keys():
+            try:
                 self._listeners[place] = Listener(*place)
+            except PermissionError as error:
+                if not self._refused:
+                    log.warning("the segment cannot be watched: %s (NET_RAW)", error.strerror)
+                self._refused = True
+            except OSError:
+                pass  # the interface is away: the next look tries again
 
     def close(self) -> None:
         """Listens no more."""
         for listener in self._listeners.values():
             listener.close()
         self._listeners.clear()
+
+
+def _places(posts: Mapping[str, Post]) -> dict[_Place, Heed]:
+    here: dict[_Place, list[Post]] = {}
+    for post in posts.values():
+        here.setdefault((post.interface, post.version), []).append(post)
+    return {
+        place: Heed(
+            frozenset(post.vrid for post in there),
+            frozenset(address.packed for post in there for address in (*post.members, post.source)),
+        )
+        for place, there in here.items()
+    }
 
 
 def _index(interface: str) -> int:

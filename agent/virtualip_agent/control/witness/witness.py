@@ -48,6 +48,7 @@ class Witness:
         self._configs: Mapping[str, RouterConfig] = {}
         self._states: dict[str, RouterState] = {}
         self._changed_at: dict[str, float] = {}
+        self._made: dict[str, tuple[RouterConfig, RouterState, Post | None]] = {}
         self._owners = Owners()
         self._hearing = Hearing()
         self._suspects: frozenset[str] = frozenset()
@@ -101,7 +102,7 @@ class Witness:
             await asyncio.sleep(LOOK)
             try:
                 posts = self._posts()
-                self._survey.look(posts.values(), loop.time())
+                self._survey.look(posts, loop.time())
                 if loop.time() >= ask_at:
                     ask_at = loop.time() + ASK
                     await self._ask(posts)
@@ -111,12 +112,15 @@ class Witness:
                 log.exception("the witness failed; it goes on")
 
     def _posts(self) -> dict[str, Post]:
-        found = {
-            name: post_of(config, self._states[name])
-            for name, config in self._configs.items()
-            if name in self._states
-        }  # fmt: skip
-        return {name: post for name, post in found.items() if post is not None}
+        """Made anew only where something is new: this is looked at each second."""
+        for name, config in self._configs.items():
+            state = self._states.get(name)
+            known = self._made.get(name)
+            if state is not None and (known is None or known[0] is not config or known[1] is not state):
+                self._made[name] = (config, state, post_of(config, state))
+        for name in self._made.keys() - (self._configs.keys() & self._states.keys()):
+            del self._made[name]
+        return {name: post for name, (_, _, post) in self._made.items() if post is not None}
 
     async def _ask(self, posts: Mapping[str, Post]) -> None:
         if self._suspects:
