@@ -90,6 +90,8 @@ class NodeEntry:
     trackers: tuple[TrackerStatus, ...] = ()
     observed_revision: int = 0
     """Of the plan that this node runs, where members are heard by name alone: whom it knows. Else 0."""
+    sources: tuple[str, ...] = ()
+    """The addresses that it advertises from, where members are heard by name alone."""
     observations: tuple[Observation, ...] = ()
     """At most MOST_OBSERVATIONS."""
 
@@ -126,6 +128,7 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
         "state": str(entry.state),
         "priority": entry.priority,
         **{key: value for key, value in optional.items() if value},
+        **({"sources": list(entry.sources)} if entry.sources else {}),
         **({"families": families} if families else {}),
         **({"trackers": trackers} if trackers else {}),
         **({"observations": observations} if observations else {}),
@@ -140,6 +143,7 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
         priority=value.get("priority", 0),
         observed_generation=value.get("observedGeneration", 0),
         observed_revision=value.get("observedRevision", 0),
+        sources=tuple(value.get("sources", ())),
         last_transition_time=value.get("lastTransitionTime", ""),
         reason=value.get("reason", ""),
         message=value.get("message", ""),

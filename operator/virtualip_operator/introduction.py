@@ -1,10 +1,12 @@
 """A new member speaks only after the others know it, and one that leaves is heard until it has let go. Pure.
 
 Where members are heard by name alone (Unicast, strictPeers), one that the others do not know is heard by nobody and
-told nothing: it would make itself a second MASTER. So a node that comes to others, or comes by another address, is
-planned as `unknownTo` those who have not reported the plan that names it, and stays in FAULT until that list is empty.
+told nothing: it would make itself a second MASTER. So a node's own plan names, of its addresses, those alone by which
+each of the others has reported to know it. A node that comes to others has none at first: it is `unknownTo` them, and
+in FAULT.
 
-The other way round a MASTER that takes no part any more stays known to the others until it says that it has handed
+An address that a node advertises from stays planned while it does, whatever its Node says by now: what the API holds
+must move nothing. And a MASTER that takes no part any more stays known to the others until it says that it has handed
 over: they would not hear it resign, and the addresses would be nobody's for some intervals.
 
 Who is silent is waited for as well: it may be cut off from the API and hold the addresses all the same. If it is gone
@@ -13,13 +15,15 @@ for good, its Node is to be deleted.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
+from virtualip_api.addresses import Ip
 from virtualip_api.member import Peer
 from virtualip_api.names import member_name
 from virtualip_api.status import NodeEntry, State
 from virtualip_api.virtual_ip import MOST_MEMBERS, VirtualIPSpec
-from virtualip_operator.planning import Node, Plan, advertises_from
+from virtualip_operator.planning import Node, Plan, PlannedMember, advertises_from
 
 Json = Mapping[str, Any]
 
@@ -36,20 +40,33 @@ def introduce(
         if (name := member_name(virtual_ip, member.node)) in existing
     }
     speaking = {node: member for node, member in before.items() if not member.get("unknownTo")}
-    addresses = {peer.node: _addresses(peer) for peer in plan.peers}
+    granted = {node: _named(member, node) for node, member in speaking.items()}
+    peers = tuple(_with_those_in_use(peer, granted.get(peer.node, ()), entries.get(peer.node)) for peer in plan.peers)
+    addresses = {peer.node: peer.addresses for peer in peers}
 
-    def waits_for(node: str) -> tuple[str, ...]:
-        told = _named(before.get(node, {}), node)
-        if node in speaking and told == addresses[node]:
-            return ()  # it has been introduced
-        return tuple(
-            other
-            for other, member in sorted(speaking.items())
-            if other != node
-            and not (_named(member, node) == addresses[node] and _has_taken(entries.get(other), member["revision"]))
-        )
+    def introduced(member: PlannedMember) -> PlannedMember:
+        node = member.node
+        lacking = {
+            address: {
+                other
+                for other, told in speaking.items()
+                if other != node
+                and not (address in _named(told, node) and _has_taken(entries.get(other), told["revision"]))
+            }
+            for address in addresses[node]
+            if address not in granted.get(node, ())
+        }
+        known = tuple(address for address in addresses[node] if not lacking.get(address))
+        waits_for = set[str]().union(*lacking.values()) if not known else ()
+        return replace(member, known=known, unknown_to=tuple(sorted(waits_for)))
 
-    return replace(plan, members=tuple(replace(member, unknown_to=waits_for(member.node)) for member in plan.members))
+    return replace(plan, members=tuple(map(introduced, plan.members)), peers=peers)
+
+
+def _with_those_in_use(peer: Peer, granted: tuple[Ip, ...], entry: NodeEntry | None) -> Peer:
+    sources = entry.sources if entry is not None else ()
+    used = tuple(address for address in granted if str(address) in sources and address not in peer.addresses)
+    return replace(peer, addresses=peer.addresses + used)
 
 
 def departing(
@@ -74,14 +91,11 @@ def departing(
     return tuple(found[: MOST_MEMBERS - len(planned)])
 
 
-def _addresses(peer: Peer) -> list[str]:
-    return [str(address) for address in peer.addresses]
-
-
-def _named(member: Json, node: str) -> list[str] | None:
+def _named(member: Json, node: str) -> tuple[Ip, ...]:
     """By which addresses a Member's plan knows a node."""
     peers = member.get("members") or ()
-    return next((list(peer.get("addresses") or ()) for peer in peers if peer["node"] == node), None)
+    named = next((peer.get("addresses") or () for peer in peers if peer["node"] == node), ())
+    return tuple(ip_address(address) for address in named)
 
 
 def _has_taken(entry: NodeEntry | None, revision: int) -> bool:

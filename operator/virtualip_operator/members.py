@@ -1,10 +1,10 @@
 """From a plan to VirtualIPMembers: what has to be written, and nothing where nothing changed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from virtualip_api.member import member_spec
+from virtualip_api.member import Peer, member_spec
 from virtualip_api.names import (
     API_VERSION,
     MEMBER_KIND,
@@ -61,6 +61,10 @@ def _same(found: Json, wanted: Json) -> bool:
     )
 
 
+def _as_it_knows(peer: Peer, member: PlannedMember) -> Peer:
+    return replace(peer, addresses=member.known) if peer.node == member.node and member.known is not None else peer
+
+
 def _bodies(virtual_ip: Json, plan: Plan) -> list[dict[str, Any]]:
     metadata = virtual_ip["metadata"]
     # The garbage collector removes the Members of a deleted VirtualIP, also while no operator runs.
@@ -91,7 +95,7 @@ def _bodies(virtual_ip: Json, plan: Plan) -> list[dict[str, Any]]:
                 base_priority=member.base_priority,
                 rank=member.rank,
                 draining=member.draining,
-                peers=plan.peers,
+                peers=tuple(_as_it_knows(peer, member) for peer in plan.peers),
                 unknown_to=member.unknown_to,
                 spec=virtual_ip["spec"],
             ),

@@ -35,8 +35,10 @@ class PlannedMember:
     base_priority: int
     rank: int
     draining: bool
+    known: tuple[Ip, ...] | None = None
+    """Those of its addresses by which all others know it; None: all."""
     unknown_to: tuple[str, ...] = ()
-    """Members who would not hear it yet; it stays silent until there are none."""
+    """Members who would not hear it yet by any; it stays silent until there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,11 +45,17 @@ class Cluster:
             del self.members[gone["metadata"]["name"]]
         return {member.node: member.unknown_to for member in plan.members}
 
-    def take(self, *names: str) -> None:
-        """These agents run the newest plan."""
+    def take(self, *names: str, source: str = "") -> None:
+        """These agents run the newest plan (and advertise from an address)."""
         for name in names:
             revision = self.members[f"web.{name}"]["spec"]["revision"]
-            self.entries[name] = NodeEntry(name, State.BACKUP, 100, observed_revision=revision)
+            sources = (source,) if source else ()
+            self.entries[name] = NodeEntry(name, State.BACKUP, 100, observed_revision=revision, sources=sources)
+
+    def knows(self, member: str, node: str) -> list[str]:
+        """By which addresses the plan of a member names a node."""
+        peers = self.members[f"web.{member}"]["spec"]["members"]
+        return next(list(peer["addresses"]) for peer in peers if peer["node"] == node)
 
 
 @pytest.fixture
@@ -94,8 +100,24 @@ def test_who_has_been_introduced_never_waits_again(cluster: Cluster) -> None:
 def test_one_that_comes_by_another_address_is_new(cluster: Cluster) -> None:
     cluster.has(a="192.0.2.1", b="192.0.2.22")
     assert cluster.turn() == {"a": (), "b": ("a",)}
+    assert (cluster.knows("a", "b"), cluster.knows("b", "b")) == (["192.0.2.22"], [])
     cluster.take("a")
     assert cluster.turn()["b"] == ()
+    assert cluster.knows("b", "b") == ["192.0.2.22"]
+
+
+def test_the_address_that_is_advertised_from_stays_whatever_the_node_says(cluster: Cluster) -> None:
+    """What stands in the API moves nothing; and the node changes over when it has the new one, known to all."""
+    cluster.take("b", source="192.0.2.2")
+    cluster.has(a="192.0.2.1", b="192.0.2.22")
+    assert cluster.turn() == {"a": (), "b": ()}
+    assert (cluster.knows("a", "b"), cluster.knows("b", "b")) == (["192.0.2.22", "192.0.2.2"], ["192.0.2.2"])
+    cluster.take("a")
+    cluster.turn()
+    assert cluster.knows("b", "b") == ["192.0.2.22", "192.0.2.2"]
+    cluster.take("b", source="192.0.2.22")
+    cluster.turn()
+    assert cluster.knows("a", "b") == cluster.knows("b", "b") == ["192.0.2.22"]
 
 
 def test_two_new_ones_do_not_wait_for_each_other(cluster: Cluster) -> None:

@@ -99,7 +99,7 @@ def from_desired(content: bytes, node: str) -> Instance:
     if errors:
         raise InvalidResource(tuple(errors))
     others = [peer for peer in member.peers if peer.node != node]
-    own = [peer for peer in member.peers if peer.node == node]
+    own = tuple(str(address) for peer in member.peers if peer.node == node for address in peer.addresses)
     return Instance(
         name=desired.name,
         source=Source.DESIRED,
@@ -109,8 +109,9 @@ def from_desired(content: bytes, node: str) -> Instance:
         rank=member.rank,
         draining=member.draining,
         members=tuple(str(address) for peer in others for address in peer.addresses),
-        own_addresses=tuple(str(address) for peer in own for address in peer.addresses),
-        named_addresses=_named(spec, node),
+        own_addresses=own,
+        # as far as the others know it: until they do, the one before serves
+        named_addresses=tuple(address for address in _named(spec, node) if address in own),
         unknown_to=member.unknown_to,
         revision=member.revision if spec.heard_by_name else 0,
         alone=not others,

@@ -55,6 +55,7 @@ def node_entry(situation: Situation) -> NodeEntry:
             observed_generation=generation,
             # of a vrrp that is away nobody knows what it will hear when it is back
             observed_revision=instance.revision if instance and not situation.stale else 0,
+            sources=_sources(router) if instance and instance.revision else (),
             last_transition_time=format_time(router.since),
             reason=router.reason,
             message=_message(router, situation.trackers),
@@ -78,6 +79,10 @@ def node_entry(situation: Situation) -> NodeEntry:
         trackers=tuple(situation.trackers),
         observations=tuple(situation.observations),
     )
+
+
+def _sources(router: RouterState) -> tuple[str, ...]:
+    return tuple(router.source.split(", ")) if router.source else ()
 
 
 def _message(router: RouterState, trackers: Sequence[TrackerStatus]) -> str:
