@@ -14,7 +14,7 @@ endif
 
 export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo
 
-.PHONY: help demo demo-down test test-unit test-netns test-cluster simulate fuzz check bench bench-docs format lock image clean
+.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz check bench bench-docs format lock image clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,11 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 	$(BIN)/mypy tests deploy/demo
 	$(BIN)/lint-imports
 
-test: $(VENV)/installed test-packages test-programs ## all tests
-	$(BIN)/python -m pytest $(PYTEST)
+test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
+	$(BIN)/python -m pytest -m "not long" $(PYTEST)
+
+test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load
+	$(BIN)/python -m pytest -s -m long $(PYTEST)
 
 test-unit: $(VENV)/installed ## the tests that need no network namespace and no cluster
 	$(BIN)/python -m pytest tests/unit tests/simulation $(PYTEST)
@@ -60,7 +63,7 @@ test-netns: $(VENV)/installed test-packages ## the engine in network namespaces,
 	$(BIN)/python -m pytest tests/netns tests/wire $(PYTEST)
 
 test-cluster: $(VENV)/installed test-packages test-programs ## on the test cluster, or with KUBECONFIG=... on yours
-	$(BIN)/python -m pytest tests/cluster $(PYTEST)
+	$(BIN)/python -m pytest tests/cluster -m "not long" $(PYTEST)
 
 .PHONY: test-packages test-programs
 test-packages: $(VENV)/installed

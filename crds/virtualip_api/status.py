@@ -177,10 +177,6 @@ def format_time(seconds_since_epoch: float) -> str:
     return datetime.fromtimestamp(seconds_since_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-DRAINING = "draining"
-"""The message of a node whose priority is 1 because it drains."""
-
-
 def parse_time(text: str) -> float:
     """Seconds since the epoch of an RFC 3339 time; 0 where it is none."""
     try:

@@ -5,7 +5,7 @@ status before. So a restart of the operator changes nothing.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from virtualip_api.status import NodeEntry, State, entry_from_json, format_time, parse_time
@@ -34,6 +34,8 @@ class View:
     """When each node renewed its Lease last, by its own clock, in seconds since the epoch."""
     leaderless_for: float = 0.0
     """Seconds since nobody was first seen to claim the addresses."""
+    drained: Mapping[str, str] = field(default_factory=dict)
+    """Who is to give the addresses away, and why in a user's words."""
     cause_window: float = 10.0
     """Seconds before a move within which its cause is looked for."""
 
@@ -144,7 +146,8 @@ def _move(
     if before.get("master") == master.node:
         return None
     source = str(before.get("master") or (moves[0].get("to", "") if moves else ""))
-    reason, cause = explain(view.believed.get(source), master, source, view.cause_window)
+    drained = "" if master.node in view.drained else view.drained.get(source, "")
+    reason, cause = explain(view.believed.get(source), master, source, view.cause_window, drained)
     return Move(source, master.node, master.last_transition_time or format_time(now), reason, cause, master.takeover)
 
 

@@ -39,6 +39,17 @@ class Diversion:
     ends_in: float | None = None
     """Seconds after which it is to be planned anew."""
 
+    @property
+    def drained(self) -> dict[str, str]:
+        """Who drains, and why, as the cause of a move is told."""
+        reason = "planned move" if self.remark else "{} is draining"
+        return {member.node: reason.format(member.node) for member in self.plan.members if member.draining}
+
+    @property
+    def said(self) -> str:
+        """What the condition says of it; '' where nobody drains."""
+        return self.remark or (f"draining: {', '.join(sorted(self.drained))}" if self.drained else "")
+
 
 def divert(plan: Plan, annotations: Mapping[str, str], now: float) -> Diversion:
     """A VirtualIP's plan by its annotations. `now`: seconds since the epoch."""
@@ -58,9 +69,3 @@ def divert(plan: Plan, annotations: Mapping[str, str], now: float) -> Diversion:
     members = tuple(replace(member, draining=member is not target) for member in plan.members)
     until = datetime.fromtimestamp(move.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return Diversion(replace(plan, members=members), remark=f"moved to {move.to} until {until}", ends_in=ends_in)
-
-
-def said_of(plan: Plan) -> str:
-    """Who drains, for the user; '' where nobody does."""
-    names = ", ".join(sorted(member.node for member in plan.members if member.draining))
-    return f"draining: {names}" if names else ""

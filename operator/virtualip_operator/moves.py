@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from virtualip_api.status import DRAINING, NodeEntry, State, TrackerStatus, parse_time
+from virtualip_api.status import NodeEntry, State, TrackerStatus, parse_time
 
 MOST_MOVES = 10
 """In status.lastMoves."""
@@ -33,16 +33,17 @@ class Move:
         return {key: value for key, value in (moved | {"takeover": self.takeover}).items() if value}
 
 
-def explain(old: NodeEntry | None, new: NodeEntry, old_name: str, window: float) -> tuple[str, str]:
+def explain(old: NodeEntry | None, new: NodeEntry, old_name: str, window: float, drained: str = "") -> tuple[str, str]:
     """Reason and cause of `new` having become MASTER after `old_name`, whose entry is `old` where it is believed.
 
-    `window`: seconds before the move within which a tracker's change can have caused it."""
+    `window`: seconds before the move within which a tracker's change can have caused it.
+    `drained`: why the old one was to give it away, '' where it was not."""
     reason = new.reason or "Unknown"
     if old is not None and old.node != new.node:
         if old.state is State.FAULT:
             return reason, f"{old.node} {_fault(old)}"
-        if old.message == DRAINING and new.reason in _OF_PRIORITIES:
-            return reason, f"{old.node} is {DRAINING}"
+        if drained and new.reason in _OF_PRIORITIES:
+            return reason, drained
         if new.reason in _OF_PRIORITIES or new.reason not in _CAUSES:
             tracker = _last_change(old, new, window)
             if tracker:

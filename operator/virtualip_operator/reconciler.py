@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from virtualip_api.advice import advice
@@ -14,7 +14,7 @@ from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition
-from virtualip_operator.draining import Diversion, divert, emptied, said_of
+from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.introduction import departing, introduce
 from virtualip_operator.members import Changes, diff
 from virtualip_operator.metrics import Metrics
@@ -43,6 +43,8 @@ class _Standing:
     interval: float
     """Seconds between advertisements."""
     planned_now: bool
+    drained: Mapping[str, str] = field(default_factory=dict)
+    """Who is to give the addresses away, and why."""
     ends_in: float | None = None
     """Seconds after which a planned move ends."""
     known: frozenset[str] = frozenset()
@@ -124,9 +126,11 @@ class Reconciler:
         members = tuple(member.node for member in plan.plan.members)
         advised = advice(spec, {member.base_priority for member in plan.plan.members})
         advised += (plan.warning,) if plan.warning else ()
-        accepted = _planned(len(members), advised, plan.remark or said_of(plan.plan))
+        accepted = _planned(len(members), advised, plan.said)
         known = frozenset(peer.node for peer in plan.plan.peers)
-        return _Standing(accepted, members, interval, planned_now=True, ends_in=plan.ends_in, known=known)
+        return _Standing(
+            accepted, members, interval, planned_now=True, drained=plan.drained, ends_in=plan.ends_in, known=known
+        )
 
     def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Diversion | Rejection, Changes]:
         """The plan by what is known now, and what it would change; a rejection changes nothing."""
@@ -209,6 +213,7 @@ class Reconciler:
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
             renewed=dict(zip(standing.members, self._renewals(standing.members), strict=True)),
             leaderless_for=0.0 if since is None else now - since,
+            drained=standing.drained,
             # A silent MASTER is followed after three intervals and a skew time; agents report at their own pace.
             cause_window=4 * standing.interval + 2.0,
         )

@@ -214,9 +214,13 @@ def own_house(prefix: str) -> House:
     """Our own cluster of three nodes with the image of the code as it is."""
     cluster = Cluster(prefix)
     cluster.down()
-    cluster.up()
-    built = image.build(image.TAG)
-    cluster.load_image(built.tag, built.archive)
+    try:
+        cluster.up()
+        built = image.build(image.TAG)
+        cluster.load_image(built.tag, built.archive)
+    except BaseException:
+        cluster.down()
+        raise
     return House(cluster.kubeconfig, cluster)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from virtualip_api.virtual_ip import parse_spec
-from virtualip_operator.draining import EXCLUDE_LABEL, Diversion, divert, emptied, said_of
+from virtualip_operator.draining import EXCLUDE_LABEL, Diversion, divert, emptied
 from virtualip_operator.members import diff
 from virtualip_operator.planning import Node, Plan, make_plan, node_from_json
 
@@ -95,8 +95,10 @@ def test_the_target_is_cordoned_in_the_middle_and_the_move_waits() -> None:
 
 
 def test_who_drains_is_told() -> None:
-    assert said_of(plan("c", "a")) == "draining: a, c"
-    assert said_of(plan()) == ""
+    assert Diversion(plan("c", "a")).said == "draining: a, c"
+    assert Diversion(plan()).said == ""
+    assert Diversion(plan("c")).drained == {"c": "c is draining"}
+    assert diverted(plan()).drained == {"a": "planned move", "b": "planned move"}
 
 
 def written(before: Plan, after: Plan, master: str) -> list[str]:

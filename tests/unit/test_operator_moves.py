@@ -34,9 +34,13 @@ def test_a_tracker_that_has_become_healthy_on_the_new_master() -> None:
 @pytest.mark.parametrize("reason", ["HigherPriority", "MasterResigned"])
 def test_a_node_that_drains_whatever_its_trackers_say_meanwhile(reason: str) -> None:
     """kubectl drain evicts what the trackers look at, too."""
-    failed = tracker("apache", False, AT - 0.1)
-    assert cause(old("BACKUP", "HandedOver", failed, priority=1, message="draining"), new(reason)) == (
-        "server2 is draining"
+    before = old("MASTER", "", tracker("apache", False, AT - 0.1))  # its own word of that may come later
+    assert explain(before, new(reason), "server2", WINDOW, "server2 is draining")[1] == "server2 is draining"
+
+
+def test_a_node_that_drained_and_died_was_not_followed_for_draining() -> None:
+    assert explain(None, new("MasterDown"), "server2", WINDOW, "server2 is draining")[1] == (
+        "no advertisements from server2"
     )
 
 

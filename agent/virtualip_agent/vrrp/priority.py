@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from virtualip_api import status
-
 LOWEST: Final = 1
 HIGHEST: Final = 254
 OWNER: Final = 255
@@ -39,7 +37,7 @@ def effective_priority(base: int, contributions: Mapping[str, Contribution], dra
     """
     failed = tuple(name for name, contribution in contributions.items() if contribution.fault)
     if draining:
-        return Effective(DRAINING, status.DRAINING, failed)
+        return Effective(DRAINING, "draining", failed)
     if base == OWNER:
         return Effective(OWNER, "255 (address owner)", failed)
     message = [str(base)]
