@@ -12,9 +12,9 @@ override KUBECONFIG :=
 unexport KUBECONFIG
 endif
 
-export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo
+export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo:deploy/bundle
 
-.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz check bench bench-docs format lock image clean
+.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz check bench bench-docs format lock image install-yaml chart clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests deploy/demo
+	$(BIN)/mypy tests deploy/demo deploy/bundle
 	$(BIN)/lint-imports
 
 test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
@@ -82,6 +82,12 @@ bench-docs: ## what the last `make bench` wrote, into docs/performance.md
 
 image: $(VENV)/installed ## the image, without a registry or an engine; prints its archive
 	@$(BIN)/python -m barecluster image
+
+install-yaml: $(VENV)/installed ## build/install.yaml: everything for kubectl apply -f (IMAGE=registry/virtualip:v1, OVERLAY=host-files)
+	@$(BIN)/python -m bundle install-yaml $(if $(IMAGE),--image "$(IMAGE)") $(if $(OVERLAY),--overlay "$(OVERLAY)")
+
+chart: $(VENV)/installed ## build/chart/virtualip: the Helm chart, from the same manifests
+	@$(BIN)/python -m bundle chart
 
 format: $(VENV)/installed ## format and mend what can be mended
 	$(BIN)/ruff format .

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from pathlib import Path
 
 import click
 
@@ -37,7 +38,15 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
     show_default=True,
     show_envvar=True,
     callback=_address,
-    help="HOST:PORT of /metrics (and /healthz); empty for none.",
+    help="HOST:PORT of /metrics (and /healthz); empty for none. On any but a loopback address it takes a bearer token "
+    "that may get the non-resource URL /metrics.",
+)
+@click.option(
+    "--metrics-certificate",
+    envvar="VIRTUALIP_METRICS_CERTIFICATE",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    show_envvar=True,
+    help="A directory with tls.crt and tls.key: metrics by HTTPS. Without it tokens travel in the clear.",
 )
 @click.option(
     "--health-address",
@@ -73,7 +82,13 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
     show_envvar=True,
 )
 def main(
-    namespace: str, metrics_address: str, health_address: str, identity: str, log_format: str, log_level: str
+    namespace: str,
+    metrics_address: str,
+    metrics_certificate: Path | None,
+    health_address: str,
+    identity: str,
+    log_format: str,
+    log_level: str,
 ) -> None:
     """Plans VirtualIPs and tells their state.
 
@@ -81,7 +96,7 @@ def main(
     """
     configure(log_format, log_level)
     try:
-        run(Options(namespace, metrics_address, health_address, identity))
+        run(Options(namespace, metrics_address, metrics_certificate, health_address, identity))
     except CannotConfigure as error:
         sys.exit(f"no credentials for an API server: {error}")
     except OSError as error:

@@ -7,16 +7,18 @@ import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import kopf
 
 from virtualip_operator.api import Api
 from virtualip_operator.handlers import make_registry, make_settings
 from virtualip_operator.health import Health
-from virtualip_operator.http_server import health_app, metrics_app, serve
+from virtualip_operator.http_server import health_app, is_loopback, metrics_app, serve
 from virtualip_operator.leadership import Leadership
 from virtualip_operator.lease_watch import LeaseWatch
 from virtualip_operator.metrics import Metrics
+from virtualip_operator.metrics_gate import Gate, guarded
 from virtualip_operator.reconciler import Reconciler
 from virtualip_operator.silence import Silence
 from virtualip_operator.store import Store
@@ -37,7 +39,9 @@ class Options:
     namespace: str
     """The operator's and the agents' own; their Leases are there."""
     metrics_address: str
-    """HOST:PORT of /metrics; '' for none."""
+    """HOST:PORT of /metrics; '' for none. Where others can connect they need a token (metrics_gate.py)."""
+    metrics_certificate: Path | None
+    """The directory of tls.crt and tls.key for it."""
     health_address: str
     """HOST:PORT of /healthz; '' for none."""
     identity: str
@@ -51,7 +55,9 @@ def run(options: Options) -> None:
     metrics.watch_queue(lambda: float(len(queue)))
     apps = {"/metrics": metrics_app(metrics.registry), "/healthz": health_app(health)}
     if options.metrics_address:
-        serve(options.metrics_address, apps)
+        if not is_loopback(options.metrics_address):
+            apps["/metrics"] = guarded(apps["/metrics"], Gate(api))
+        serve(options.metrics_address, apps, options.metrics_certificate)
     if options.health_address:
         serve(options.health_address, {"/healthz": apps["/healthz"]})
     silence = Silence(time.monotonic())

@@ -1,12 +1,15 @@
 """What tests in this folder share: an API server of their own, with everything of deploy/ applied."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from barecluster import Cluster
+from barecluster import Cluster, ClusterError
+from barecluster.binaries import are_built
+from barecluster.helm import helm
 from barecluster.layout import session_prefix
 from house import ClusterClient, House, own_house, unavailable
 
@@ -17,6 +20,8 @@ REPOSITORY = Path(__file__).parents[2]
 def own_api_server() -> Iterator[Cluster]:
     """etcd and an API server of this session alone, so that a test may kill it and delete CRDs; no controllers, no
     nodes: what a pod would do the test does."""
+    if os.environ.get("KUBECONFIG") and not os.environ.get("KUBEBUILDER_ASSETS") and not are_built():
+        pytest.skip("wants an API server of its own: KUBEBUILDER_ASSETS=... beside KUBECONFIG, or make test-programs")
     cluster = Cluster(session_prefix(f"api{os.environ.get('PYTEST_XDIST_WORKER', '')}"))
     cluster.down()
     cluster.up(api_only=True)
@@ -44,6 +49,19 @@ def house() -> Iterator[House]:
         yield ours
     finally:
         ours.own.down()
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> Path:
+    """helm: our own build, or with KUBECONFIG the user's."""
+    if os.environ.get("KUBECONFIG"):
+        if found := shutil.which("helm"):
+            return Path(found)
+        pytest.skip("helm is not installed")
+    try:
+        return helm()
+    except ClusterError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

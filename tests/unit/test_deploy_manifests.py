@@ -1,6 +1,7 @@
 """deploy/base says what the design's table says: privileges, token, probes; and the policy misses no field."""
 
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from manifests import BASE, ROOT, agent_pod, capabilities, containers, documents, one
 from virtualip_agent.run_directory import GROUP_ID
+from virtualip_operator.http_server import is_loopback
 
 
 def status_fields() -> set[str]:
@@ -148,3 +150,60 @@ def test_every_manifest_is_in_the_kustomization() -> None:
     kustomization = documents("kustomization.yaml")[0]
     files = {file.name for file in BASE.glob("*.yaml")} - {"kustomization.yaml"}
     assert set(kustomization["resources"]) == {"../../crds", *files}
+
+
+def test_the_namespace_says_that_its_pods_are_privileged() -> None:
+    labels = documents("namespace.yaml")[0]["metadata"]["labels"]
+    modes = ("enforce", "audit", "warn")
+    assert [labels[f"pod-security.kubernetes.io/{mode}"] for mode in modes] == ["privileged"] * 3
+
+
+def test_readiness_is_that_the_files_are_applied_and_only_control_is_asked() -> None:
+    probes = {name: [key for key in it if key.endswith("Probe")] for name, it in containers().items()}
+    assert probes == {"vrrp": [], "control": ["readinessProbe"], "reporter": []}
+    probe = containers()["control"]["readinessProbe"]
+    # of the agent's own sockets: a rolling update goes on also without an API server
+    assert probe["exec"]["command"] == ["virtualip-agent", "ready", "--run", "/run/virtualip"]
+
+
+def operator_container() -> dict[str, Any]:
+    pod = one("operator.yaml", "Deployment", "virtualip-operator")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    return dict(container)
+
+
+def test_the_operator_is_asked_whether_it_lives_and_nothing_about_the_api() -> None:
+    probes = {key: probe for key, probe in operator_container().items() if key.endswith("Probe")}
+    assert {key: probe["httpGet"] for key, probe in probes.items()} == {
+        "livenessProbe": {"path": "/healthz", "port": "health"}
+    }
+
+
+def test_nobody_outside_the_pod_sees_the_metrics_but_by_the_overlay_that_asks_who_they_are() -> None:
+    environment = {entry["name"]: entry.get("value", "") for entry in operator_container()["env"]}
+    assert is_loopback(environment["VIRTUALIP_METRICS_ADDRESS"])
+    patch = yaml.safe_load((ROOT / "deploy/overlays/metrics/operator.yaml").read_text())
+    (container,) = patch["spec"]["template"]["spec"]["containers"]
+    theirs = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert not is_loopback(theirs["VIRTUALIP_METRICS_ADDRESS"])
+    assert theirs["VIRTUALIP_METRICS_CERTIFICATE"] in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_the_images_tag_is_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    images = {container["image"] for container in [*containers().values(), operator_container()]}
+    assert images == {f"ghcr.io/virtualip/virtualip:v{version}"}
+
+
+def test_the_agents_share_their_directories_with_the_host_and_nothing_else() -> None:
+    """A file that no other container or restart sees would be lost with the pod."""
+    volumes = {volume["name"]: volume for volume in agent_pod()["volumes"]}
+    paths = {name: volume["hostPath"]["path"] for name, volume in volumes.items() if "hostPath" in volume}
+    assert paths == {"run": "/run/virtualip", "state": "/var/lib/virtualip", "config": "/etc/virtualip"}
+    read_only = {
+        (name, mount["name"])
+        for name, container in containers().items()
+        for mount in container["volumeMounts"]
+        if mount.get("readOnly")
+    }
+    assert read_only == {("control", "config"), ("reporter", "token")}

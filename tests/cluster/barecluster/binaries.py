@@ -45,6 +45,11 @@ def binaries() -> Path:
     return directory
 
 
+def are_built() -> bool:
+    """Whether binaries() would build nothing."""
+    return (cache() / "kube" / _key()).is_dir()
+
+
 def api_binaries() -> Path:
     """The directory of etcd, kube-apiserver and kubectl: KUBEBUILDER_ASSETS where set, else our own build."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
@@ -66,15 +71,17 @@ def kubernetes_version() -> str:
 
 
 def _key() -> str:
-    digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum", "main.go", "pause/main.go"):
-        digest.update((_SOURCE / name).read_bytes())
-    return f"{kubernetes_version()}-{digest.hexdigest()[:12]}-{platform.machine()}"
+    names = ("go.mod", "go.sum", "main.go", "pause/main.go")
+    return f"{kubernetes_version()}-{key_of_source(*(_SOURCE / name for name in names))}"
+
+
+def key_of_source(*files: Path) -> str:
+    """Part of the name under which what is built from these files is kept."""
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    return f"{digest.hexdigest()[:12]}-{platform.machine()}"
 
 
 def _build(directory: Path) -> None:
-    if not shutil.which("go"):
-        raise ClusterError("Go is not installed; it builds Kubernetes for the test cluster (see go.dev/doc/install)")
     version = kubernetes_version()
     major, minor, _ = version.split(".", 2)
     stamp = "-X k8s.io/component-base/version"
@@ -86,23 +93,26 @@ def _build(directory: Path) -> None:
         made = Path(scratch) / "bin"
         made.mkdir()
         # go names on stderr what it downloads, and with -v each package that it compiles.
-        packages = len(_go(["list", "-deps", "."], "modules downloaded").split())
-        _go(["build", "-v", f"-ldflags={flags}", "-o", str(made / "kube"), "."], f"of {packages} packages compiled")
-        _go(["build", "-v", "-ldflags=-s -w", "-o", str(made / "pause"), "./pause"], "packages compiled")
+        packages = len(go(_SOURCE, ["list", "-deps", "."], "modules downloaded").split())
+        compiled = f"of {packages} packages compiled"
+        go(_SOURCE, ["build", "-v", f"-ldflags={flags}", "-o", str(made / "kube"), "."], compiled)
+        go(_SOURCE, ["build", "-v", "-ldflags=-s -w", "-o", str(made / "pause"), "./pause"], "packages compiled")
         for program in PROGRAMS:
             (made / program).symlink_to("kube")
         made.rename(directory)
     say(f"built in {time.monotonic() - started:.0f} s")
 
 
-def _go(arguments: Sequence[str], unit: str) -> str:
-    """Runs go and returns its output; every _TELL_EVERY says how many lines (of this unit) it has put on stderr."""
+def go(source: Path, arguments: Sequence[str], unit: str) -> str:
+    """Runs go in a module, returns its output; each _TELL_EVERY says how many lines (of unit) it has put on stderr."""
+    if not shutil.which("go"):
+        raise ClusterError("Go is not installed; it builds the programs of the test cluster (see go.dev/doc/install)")
     lines: list[str] = []
     # Nothing of the user's own Go settings may change what is built; static, so that images need no libc.
     environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
     with subprocess.Popen(
         ["go", *arguments],
-        cwd=_SOURCE,
+        cwd=source,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

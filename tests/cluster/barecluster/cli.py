@@ -9,6 +9,7 @@ from barecluster import image
 from barecluster.binaries import binaries
 from barecluster.cluster import Cluster
 from barecluster.errors import ClusterError
+from barecluster.helm import helm
 from barecluster.layout import NODES
 from barecluster.progress import say
 
@@ -37,6 +38,7 @@ def _do(options: argparse.Namespace, cluster: Cluster) -> None:
             say(f"cluster {cluster.prefix} is down")
         case "build":
             binaries()
+            helm()
         case "bin":
             print(binaries())
         case "image":
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--api-only", action="store_true", help="etcd and the API server, without nodes (and root)")
     up.add_argument("--controllers", action="store_true", help="with --api-only: the controller manager too")
     commands.add_parser("down", help="remove everything it made")
-    commands.add_parser("build", help="build Kubernetes' programs")
+    commands.add_parser("build", help="build Kubernetes' programs, and helm")
     commands.add_parser("bin", help="print the directory of kubectl and the other programs")
     for name, text in (
         ("image", "build our image, print its archive"),
