@@ -28,15 +28,20 @@ def remove(house: House) -> None:
     house.kubectl("delete", "-k", str(OVERLAY), "--ignore-not-found", "--timeout=120s", timeout=130)
 
 
-START = 120.0
-"""Seconds from nothing to a MASTER. (The whole DaemonSet is said to be there minReadySeconds after its last pod is.)"""
+def wait_until_it_runs(house: House) -> None:
+    """All agents, and the operator. (`rollout status` would wait for minReadySeconds too.)"""
+    nodes = len(house.get("nodes")["items"])
+    ready = f"--for=jsonpath={{.status.numberReady}}={nodes}"
+    house.kubectl("-n", NAMESPACE, "wait", ready, "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
+    house.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/virtualip-operator", "--timeout=60s", timeout=70)
 
 
 def test_one_install_yaml(bare: House, tmp_path: Path) -> None:
     path = tmp_path / "install.yaml"
     path.write_text(kustomized("default", image.TAG))
     bare.kubectl("apply", "-f", str(path))
-    with bare.applied("web", within=START):
+    wait_until_it_runs(bare)
+    with bare.applied("web"):
         pass
     bare.kubectl("delete", "-f", str(path), "--timeout=120s", timeout=130)
 
@@ -52,6 +57,7 @@ def test_an_overlay_shows_the_host(bare: House, overlay: str) -> None:
         "-n", NAMESPACE, "delete", "daemonset", "virtualip-agent", "--ignore-not-found", "--cascade=foreground"
     )
     bare.kubectl("apply", "-f", "-", stdin=kustomized(overlay, image.TAG))
+    wait_until_it_runs(bare)
     first = bare.nodes[0]
     with Hands(bare) as hands:
         hands.file(first, TRACKED, "7")
@@ -61,7 +67,7 @@ def test_an_overlay_shows_the_host(bare: House, overlay: str) -> None:
             {"name": "number", "file": {"path": TRACKED}},
             {"name": "where", "script": {"command": [SCRIPT], "interval": "1s"}, "weight": 1},
         ]
-        with bare.applied("web", within=START, trackers=trackers):
+        with bare.applied("web", trackers=trackers):
             score = 244 + 7 + (overlay == "host-scripts")
             bare.wait("web", lambda status: (status.get("master"), status.get("priority")) == (first, score))
 
@@ -128,7 +134,8 @@ def test_helm_installs_upgrades_the_crds_and_leaves_them_at_the_end(
         return names
 
     helm("install", "virtualip", str(chart), "--create-namespace", f"--set={values}")
-    with bare.applied("web", within=START):
+    wait_until_it_runs(bare)
+    with bare.applied("web"):
         master = bare.wait_master("web", bare.nodes[0])
         crds = chart / "templates/crds.yaml"
         crds.write_text(crds.read_text().replace("    - vip\n", "    - vip\n    - vrrp\n", 1))
@@ -143,6 +150,7 @@ def test_helm_installs_upgrades_the_crds_and_leaves_them_at_the_end(
         helm("uninstall", "virtualip", "--wait")
         assert bare.get("virtualip", "web")["spec"]["vrid"] == 51
         helm("install", "virtualip", str(chart), f"--set={values}")
-        bare.wait_master("web", master, timeout=START)
+        wait_until_it_runs(bare)
+        bare.wait_master("web", master)
     helm("uninstall", "virtualip", "--wait")
     remove(bare)  # what that leaves: the CRDs and the namespace

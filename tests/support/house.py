@@ -114,11 +114,11 @@ class House:
         self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(resource))
 
     @contextmanager
-    def applied(self, name: str, *, within: float = 30.0, **spec: Any) -> Iterator[str]:
+    def applied(self, name: str, **spec: Any) -> Iterator[str]:
         """Applies a VirtualIP, waits for its MASTER, and deletes it at the end."""
         self.apply(name, **spec)
         try:
-            yield self.wait_master(name, timeout=within)
+            yield self.wait_master(name)
         finally:
             self.kubectl("delete", "virtualip", name, "--ignore-not-found")
             self.wait_gone(name)
