@@ -312,6 +312,7 @@ def test_of_255_addresses_as_many_as_fit_are_advertised_and_all_are_held(two: Tw
         start(two, *(f"{vip}/64" for vip in vips))
         line = capture.wait_for("VRRPv3")[0]
     assert line.endswith("length 1448")
+    assert "frag" not in line
     for vip in (vips[0], vips[-1]):
         with Prober(client6, vip) as prober:
             prober.wait_for_answer()
