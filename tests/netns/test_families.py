@@ -214,3 +214,19 @@ def test_with_strict_peers_a_stranger_is_told_of_and_not_obeyed(servers: Servers
             time.sleep(0.05)
         assert one.detail("web")["foreign"]["192.168.122.103"] == "is no member (priority 250)"
         assert [server.entry("web")["state"] for server in (one, two)] == ["MASTER", "BACKUP"]  # type: ignore[index]
+
+
+def test_255_addresses_of_each_family_move_as_one(servers: Servers) -> None:
+    many = [f"10.9.0.{n}/32" for n in range(255)] + [
+        f"2001:db8:aaaa:bbbb:cccc:dddd:eeee:{n:x}/128" for n in range(1, 256)
+    ]
+    start(servers, fast(addresses=many))
+    one, two = servers
+    assert len(one.detail("web")["addresses"]) == 510
+    one.stop_engine()
+    two.wait("web", lambda entry: entry["state"] == "MASTER")
+    held = [info["local"] for family in ("-4", "-6") for info in two.host.address_details(family=family)]
+    assert {address.partition("/")[0] for address in many} <= set(held)
+    held = [info["local"] for family in ("-4", "-6") for info in one.host.address_details(family=family)]
+    assert not {address.partition("/")[0] for address in many} & set(held)
+    assert "mismatch" not in two.log()
