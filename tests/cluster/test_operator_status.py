@@ -8,7 +8,7 @@ import pytest
 
 from barecluster import Cluster
 from operator_harness import OperatorProcess, World, eventually
-from virtualip_api.status import NodeEntry, State, TrackerStatus, format_time
+from virtualip_api.status import NodeEntry, Observation, ObservationKind, State, TrackerStatus, format_time
 
 pytestmark = pytest.mark.apiserver
 NODES = ("server1", "server2", "server3")
@@ -118,6 +118,32 @@ def test_two_nodes_that_both_go_on_claiming_are_alarmed(world: World) -> None:
     eventually(lambda: any(event.startswith("SeveralMasters") for event in world.events("both")))
     world.says("both", now_entry("server2", "BACKUP", 240, reason="HigherPriorityHeard"))
     eventually(lambda: world.condition("both", "SingleMaster")["status"] == "True")
+
+
+def test_what_nodes_see_on_the_segment_is_a_condition_and_one_event_with_its_address(world: World) -> None:
+    prepare(world, "watched")
+    elect(world, "watched")
+    eventually(lambda: world.condition("watched", "VRIDUnique")["status"] == "True")
+    router = Observation(ObservationKind.FOREIGN_ROUTER, "192.168.122.9", "advertises VRID 51 for 192.0.2.77")
+    rogue = Observation(ObservationKind.STRANGER, "02:00:00:00:00:66", "answers for 192.0.2.10 and is no member")
+    for node, state in zip(NODES, ("BACKUP", "MASTER", "BACKUP"), strict=True):
+        world.says("watched", now_entry(node, state, 240, observations=(router, rogue)))
+    eventually(lambda: "server3" in world.condition("watched", "VRIDUnique")["message"])
+    unique = world.condition("watched", "VRIDUnique")
+    assert (unique["status"], unique["reason"]) == ("False", "ForeignRouter")
+    assert "192.168.122.9 advertises VRID 51" in unique["message"]
+    assert world.condition("watched", "SingleMaster")["reason"] == "Stranger"
+
+    def told(reason: str) -> list[str]:
+        return [event for event in world.events("watched") if event.startswith(reason)]
+
+    eventually(lambda: told("ForeignRouter: 192.168.122.9") and told("Stranger: 02:00:00:00:00:66"))
+    assert len(told("ForeignRouter")) == len(told("Stranger")) == 1
+    assert "192.168.122.9" in world.cluster.kubectl("describe", "vip", "watched")
+    for node, state in zip(NODES, ("BACKUP", "MASTER", "BACKUP"), strict=True):
+        world.says("watched", now_entry(node, state, 240))
+    eventually(lambda: world.condition("watched", "VRIDUnique")["status"] == "True")
+    eventually(lambda: world.condition("watched", "SingleMaster")["status"] == "True")
 
 
 def test_in_steady_state_nothing_is_written(world: World) -> None:

@@ -34,7 +34,10 @@ Seen = dict[str, str]
 
 def start(servers: Servers, **spec: Any) -> None:
     """Both as the operator plans them: each knows the other."""
-    peers = tuple(Peer(server.host.name, (server.host.address,)) for server in servers)  # type: ignore[arg-type]
+    peers = tuple(
+        Peer(server.host.name, (server.host.address, f"2001:db8::10{number}"))  # type: ignore[arg-type]
+        for number, server in enumerate(servers, 1)
+    )
     whole = {"addresses": [f"{VIP}/32"], "vrid": 51, "interface": "eth0", "advertInterval": "100ms"} | spec
     for rank, server in enumerate(servers):
         plan = member_spec(
@@ -188,6 +191,35 @@ def test_a_foreign_vrid_and_a_member_behind_a_router_are_told_too(servers: Serve
         }
         assert f"! eth0: VRID 77 is used by {rogue.address} for 10.0.0.9" in command(servers[1], "status")
         assert ("seen", "VRID 77", rogue.address) in seen_in_history(servers[1])
+
+
+def test_a_member_that_advertises_from_another_address_than_the_plan_has_is_no_foreign_router(
+    servers: Servers, rogue: Host
+) -> None:
+    """A node with addresses of two subnets on one interface: the plan has the one that Kubernetes knows it by."""
+    for number, server in enumerate(servers, 1):
+        server.host.run(f"ip addr add 10.9.0.{number}/24 dev eth0")
+    start(servers, addresses=["10.9.0.200/32"])
+    with speaking(rogue, vrid=51, ttl=255, address="10.0.0.9"):
+        # both are heard for long by now: the one that is foreign is told, the one that is a member is not
+        assert [one["address"] for one in sees(servers[1], bool)] == [rogue.address]
+        assert servers[1].detail("web")["master"] == "10.9.0.1"
+
+
+def test_of_ipv6_a_stranger_is_told_too_and_the_members_are_none(servers: Servers, rogue: Host) -> None:
+    for number, server in enumerate(servers, 1):
+        server.host.enable_ipv6(f"2001:db8::10{number}/64")
+    rogue.enable_ipv6()
+    start(servers, addresses=[f"{VIP}/32", "2001:db8::200/64"])
+    rogue.run("ip addr add 2001:db8::200/128 dev eth0 nodad")
+    for server in servers:
+        (observation,) = sees(server, bool)
+        assert observation == {
+            "kind": "Stranger",
+            "address": rogue.mac,
+            "message": "answers for 2001:db8::200 and is no member",
+        }
+    servers[0].wait_state("web", "MASTER")
 
 
 class speaking:

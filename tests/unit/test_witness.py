@@ -4,6 +4,7 @@ import socket
 from dataclasses import replace
 from ipaddress import ip_address
 
+import msgspec
 import pytest
 
 from virtualip_agent import bpf, ipc
@@ -19,7 +20,8 @@ from virtualip_api.status import Observation
 VIP, OWN, SECOND, THIRD, FOREIGN = (ip_address(f"192.0.2.{number}") for number in (200, 101, 102, 103, 9))
 M1, M2, M3, M9 = (f"02:00:00:00:00:{number:02x}" for number in (1, 2, 3, 9))
 OWNERS = {M2: SECOND, M3: THIRD}
-POST = Post("web", 51, "eth0", frozenset({VIP}), OWN, frozenset({SECOND, THIRD}), False, SECOND, 3)
+OTHERS = frozenset({SECOND, THIRD})
+POST = Post("web", 51, "eth0", frozenset({VIP}), OWN, OTHERS, OTHERS, False, SECOND, 3)
 MASTER = replace(POST, is_master=True, master=None)
 
 
@@ -104,10 +106,32 @@ def test_a_post_is_made_of_what_vrrp_runs_and_says() -> None:
     )
     state = ipc.RouterState("web/ipv4", "BACKUP", 100, "", "", 0.0, "eth0", str(OWN), master=str(SECOND))
     post = post_of(config, state)
-    assert post == Post("web/ipv4", 51, "eth0", frozenset({VIP}), OWN, frozenset({SECOND}), False, SECOND, 5)
+    assert post == Post(
+        "web/ipv4", 51, "eth0", frozenset({VIP}), OWN, frozenset({SECOND}), frozenset({SECOND}), False, SECOND, 5
+    )
     assert post is not None
     assert post.virtual_ip == "web"
     assert post_of(config, ipc.RouterState("web", "FAULT", 100, "NoInterface", "", 0.0)) is None
+
+
+def test_of_ipv6_the_plan_does_not_know_from_where_the_members_advertise() -> None:
+    """RFC 9568, section 5.1.2.1: from their link-local addresses; unicast goes between those of the plan."""
+    config = ipc.RouterConfig(
+        "web/IPv6", 51, 3, None, ("2001:db8::200/64",), 100, 1, members=("192.0.2.102", "2001:db8::102")
+    )
+    state = ipc.RouterState("web/IPv6", "MASTER", 100, "", "", 0.0, "eth0", "fe80::1")
+    post = post_of(config, state)
+    unicast = post_of(msgspec.structs.replace(config, transport="Unicast"), state)
+    assert post is not None
+    assert unicast is not None
+    assert post.members == unicast.members == unicast.senders == {ip_address("2001:db8::102")}
+    assert post.senders == frozenset()
+    # so whoever is heard may be the member that answers
+    hearing = Hearing()
+    for count in (5, 6):
+        hearing.count({"web/IPv6": {"received_from_fe80::2": count}})
+    assert hearing.hears(post, ip_address("2001:db8::102")) is True
+    assert hearing.hears(unicast, ip_address("2001:db8::102")) is False
 
 
 def test_the_group_where_an_ipv6_address_is_asked_for() -> None:
@@ -194,7 +218,7 @@ def test_beside_a_static_manifest_only_other_addresses_make_a_foreign_router() -
     for now in (0.0, 5.0):
         strangers.heard("eth0", overheard(SECOND), now)
         strangers.heard("eth0", overheard(FOREIGN, addresses=frozenset({FOREIGN})), now)
-    found = strangers.at(replace(POST, members=frozenset()))
+    found = strangers.at(replace(POST, members=frozenset(), senders=frozenset()))
     assert [one.address for one in found] == [str(FOREIGN)]
 
 

@@ -30,6 +30,8 @@ class Hearing:
         """Whether more was received from it than before; None where that is not known yet."""
         if self._before is None or self._now is None:
             return None
-        counter = f"{_RECEIVED_FROM}{member}"
-        before, now = (counters.get(post.name, {}).get(counter, 0) for counters in (self._before, self._now))
-        return now > before
+        before, now = (counters.get(post.name, {}) for counters in (self._before, self._now))
+        known = f"{_RECEIVED_FROM}{member}" if member in post.senders or member == post.master else ""
+        # where it is not known from where it advertises, whoever is heard may be it
+        heard = [known] if known else [counter for counter in now if counter.startswith(_RECEIVED_FROM)]
+        return any(now.get(counter, 0) > before.get(counter, 0) for counter in heard)

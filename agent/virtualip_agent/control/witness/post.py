@@ -21,6 +21,9 @@ class Post:
     """Ours, on the interface."""
     members: frozenset[IPAddress]
     """The other members as planned; none where a static manifest knows none."""
+    senders: frozenset[IPAddress]
+    """Those from which they advertise, as far as that is known: to the group of IPv6 it is the link-local ones
+    (RFC 9568, section 5.1.2.1), and the plan has the others."""
     is_master: bool
     master: IPAddress | None
     """Another's, as it is heard; None while nobody is."""
@@ -43,16 +46,18 @@ def post_of(config: RouterConfig, state: RouterState) -> Post | None:
     if not state.interface or not state.source:
         return None
     source = ip_address(state.source)
+    members = frozenset(member for member in map(ip_address, config.members) if member.version == source.version)
+    members -= {source}
+    by_name = source.version == 4 or config.transport == "Unicast"
     return Post(
         name=config.name,
         vrid=config.vrid,
         interface=state.interface,
         addresses=frozenset(ip_interface(address).ip for address in config.addresses),
         source=source,
-        members=frozenset(
-            member for member in map(ip_address, config.members) if member.version == source.version
-        ) - {source},
+        members=members,
+        senders=members if by_name else frozenset(member for member in members if member.is_link_local),
         is_master=state.state == "MASTER",
         master=ip_address(state.master) if state.master and state.master != state.source else None,
         lifetime=config.lifetime,
-    )  # fmt: skip
+    )

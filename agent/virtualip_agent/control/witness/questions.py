@@ -30,7 +30,7 @@ class Owners:
         post = posts[0]
         self._known[post.interface, post.version] = {
             hardware: address
-            for address in _others(posts)
+            for address in (*_members(posts), *_masters(posts))  # of a member with two the MASTER's counts
             for hardware in answers.get(address, ())
         }  # fmt: skip
 
@@ -40,8 +40,12 @@ class Owners:
         return any(answers.get(address, frozenset()) - known for address in post.addresses)
 
 
-def _others(posts: Iterable[Post]) -> set[IPAddress]:
-    return {other for post in posts for other in (*post.members, *((post.master,) if post.master else ()))}
+def _members(posts: Iterable[Post]) -> set[IPAddress]:
+    return {member for post in posts for member in post.members}
+
+
+def _masters(posts: Iterable[Post]) -> set[IPAddress]:
+    return {post.master for post in posts if post.master is not None}
 
 
 async def question(posts: Sequence[Post], owners: Owners) -> Mapping[IPAddress, frozenset[str]] | None:
@@ -55,10 +59,26 @@ async def question(posts: Sequence[Post], owners: Owners) -> Mapping[IPAddress, 
             await asyncio.sleep(PATIENCE)
             answers = opened.answers()
             if any(owners.strange(post, answers) for post in posts):
-                opened.ask(sorted(_others(posts)), first.source)
+                opened.ask(sorted(_members(posts) | _masters(posts)), first.source)
                 await asyncio.sleep(PATIENCE)
                 owners.learn(posts, opened.answers())
     except OSError as error:
         log.debug("%s cannot be asked: %s", first.interface, error)
         return None
     return answers
+
+
+async def other_addresses(posts: Sequence[Post], senders: Iterable[IPAddress]) -> frozenset[IPAddress] | None:
+    """Which of these are members all the same, by an address that the plan does not have: the hardware is a member's.
+    None where it could not be asked."""
+    first, members = posts[0], _members(posts)
+    try:
+        with asker(first.interface, first.version) as opened:
+            opened.ask(sorted({*senders, *members}), first.source)
+            await asyncio.sleep(PATIENCE)
+            answers = opened.answers()
+    except OSError as error:
+        log.debug("%s cannot be asked: %s", first.interface, error)
+        return None
+    theirs = frozenset[str]().union(*(answers.get(member, frozenset()) for member in members))
+    return frozenset(sender for sender in senders if answers.get(sender, frozenset()) & theirs)

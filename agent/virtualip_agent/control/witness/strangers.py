@@ -9,6 +9,7 @@ from typing import Final
 
 from virtualip_agent.control.witness.listen import Overheard
 from virtualip_agent.control.witness.post import IPAddress, Post
+from virtualip_agent.vrrp.packet import TTL
 from virtualip_api.status import Observation, ObservationKind
 
 TOLD_AFTER: Final = 3.0
@@ -16,7 +17,6 @@ TOLD_AFTER: Final = 3.0
 OVER_AFTER: Final = 130.0
 """Seconds of silence: three of the longest interval of VRRPv3."""
 MOST: Final = 64
-_TTL: Final = 255
 _SHOWN: Final = 3
 
 
@@ -77,15 +77,15 @@ class Strangers:
         for (interface, vrid, source), heard in self._steady():
             if (interface, vrid, source.version) != (post.interface, post.vrid, post.version) or source == post.source:
                 continue
-            ttl = f" with TTL {heard.ttl} instead of {_TTL}" if heard.ttl != _TTL else ""
-            if source in post.members:
+            ttl = f" with TTL {heard.ttl} instead of {TTL}" if heard.ttl != TTL else ""
+            if source in post.senders:
                 if ttl:
                     text = f"its advertisements arrive{ttl} and are not heard"
                     found.add(Observation(ObservationKind.WRONG_TTL, str(source), text))
                 continue
             same = heard.addresses == post.addresses
-            if same and not ttl and not post.members:
-                continue  # a static manifest knows no members: this may be one
+            if same and not ttl and not post.senders:
+                continue  # nobody knows from where the members advertise: this may be one
             what = "the same addresses" if same else _text(heard.addresses)
             text = f"advertises VRID {vrid}{ttl} for {what} and is no member"
             found.add(Observation(ObservationKind.FOREIGN_ROUTER, str(source), text))

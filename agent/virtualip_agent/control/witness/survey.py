@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from virtualip_agent.control.witness.listen import Heed, Listener
-from virtualip_agent.control.witness.post import Post
+from virtualip_agent.control.witness.post import IPAddress, Post
 from virtualip_agent.control.witness.strangers import Strangers
+from virtualip_agent.vrrp.packet import TTL
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +23,22 @@ class Survey:
         self.strangers = Strangers()
         self._posts: Mapping[str, Post] = {}
         self._places: dict[_Place, Heed] = {}
+        self._fine: dict[_Place, dict[int, frozenset[IPAddress]]] = {}
+        """By VRID what anybody may advertise, where it is not known from where the members do."""
         self._listeners: dict[_Place, Listener] = {}
         self._refused = False
 
     def look(self, posts: Mapping[str, Post], now: float) -> None:
         """Takes in what was overheard. `now`: seconds of a monotonic clock."""
         if posts != self._posts:
-            self._posts, self._places = posts, _places(posts)
+            self._posts, self._places, self._fine = posts, _places(posts), _fine(posts)
         self._open()
         for place, listener in self._listeners.items():
             listener.heed(self._places[place])
+            fine = self._fine[place]
             for message in listener.overheard():
-                self.strangers.heard(listener.interface, message, now)
+                if message.ttl != TTL or fine.get(message.vrid) != message.addresses:
+                    self.strangers.heard(listener.interface, message, now)
         self.strangers.forget(now)
 
     def _open(self) -> None:
@@ -65,10 +70,19 @@ def _places(posts: Mapping[str, Post]) -> dict[_Place, Heed]:
     return {
         place: Heed(
             frozenset(post.vrid for post in there),
-            frozenset(address.packed for post in there for address in (*post.members, post.source)),
+            frozenset(address.packed for post in there for address in (*post.senders, post.source)),
         )
         for place, there in here.items()
     }
+
+
+def _fine(posts: Mapping[str, Post]) -> dict[_Place, dict[int, frozenset[IPAddress]]]:
+    fine: dict[_Place, dict[int, frozenset[IPAddress]]] = {}
+    for post in posts.values():
+        there = fine.setdefault((post.interface, post.version), {})
+        if not post.senders:
+            there[post.vrid] = post.addresses
+    return fine
 
 
 def _index(interface: str) -> int:

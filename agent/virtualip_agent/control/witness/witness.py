@@ -6,22 +6,22 @@ is going on does not count: a dead agent's kernel may answer for a lifetime.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import ip_address
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from virtualip_agent.control.witness.answers import judge
 from virtualip_agent.control.witness.hearing import Counters, Hearing
 from virtualip_agent.control.witness.post import IPAddress, Post, post_of
-from virtualip_agent.control.witness.questions import Owners, question
+from virtualip_agent.control.witness.questions import Owners, other_addresses, question
 from virtualip_agent.control.witness.steadiness import Steadiness
+from virtualip_agent.control.witness.strangers import MOST
 from virtualip_agent.control.witness.survey import Survey
 from virtualip_agent.ipc import RouterConfig, RouterState
 from virtualip_api.status import MOST_OBSERVATIONS, Observation, ObservationKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from virtualip_agent.control.witness.strangers import ForeignRouter
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ class Witness:
         self._asked: list[str] = []
         """The names in the order in which they are asked for, who was asked last at the end."""
         self._news: set[str] = set()
+        self._identified: dict[tuple[str, int], dict[IPAddress, bool]] = {}
+        """By interface and family: senders that the plan does not have, and whether they are members all the same."""
         self._told: dict[str, tuple[Observation, ...]] = {}
         self.foreign: tuple[ForeignRouter, ...] = ()
         """The VRIDs of others on our segments."""
@@ -133,6 +135,7 @@ class Witness:
         for _, group in groupby(chosen, key=_place):
             here = list(group)
             answers = await question(here, self._owners)
+            await self._identify(here)
             for post in here:
                 if answers is None or not self._settled(post):
                     continue
@@ -141,6 +144,28 @@ class Witness:
                     self._news.add(post.virtual_ip)
         if self._suspects and not suspected:
             self._hearing.count(await self._count(self._suspects))
+
+    async def _identify(self, posts: Sequence[Post]) -> None:
+        """A member may advertise from another address than the plan has: it is no foreign router."""
+        place = _place(posts[0])
+        unknown = {
+            ip_address(one.address)
+            for post in posts
+            for one in self._survey.strangers.at(post)
+            if one.kind is ObservationKind.FOREIGN_ROUTER
+        } - self._identified.get(place, {}).keys()
+        if not unknown:
+            return
+        members = await other_addresses(posts, unknown)
+        if members is not None:
+            known = {address: address in members for address in unknown}
+            self._identified[place] = dict([*self._identified.get(place, {}).items(), *known.items()][-MOST:])
+
+    def _foreign(self, post: Post, one: Observation) -> bool:
+        """Whether that is so, and known to be."""
+        if one.kind is not ObservationKind.FOREIGN_ROUTER:
+            return True
+        return self._identified.get(_place(post), {}).get(ip_address(one.address)) is False
 
     def _hears(self, post: Post) -> Callable[[IPAddress], bool | None]:
         def hears(member: IPAddress) -> bool | None:
@@ -173,7 +198,8 @@ class Witness:
         for post in posts.values():
             steady = self._steady.get(post.name)
             seen = found.setdefault(post.virtual_ip, set())
-            seen |= self._survey.strangers.at(post) | _own_address(self._states[post.name])
+            seen |= {one for one in self._survey.strangers.at(post) if self._foreign(post, one)}
+            seen |= _own_address(self._states[post.name])
             if steady is not None:
                 seen |= steady.told
         told = {name: tuple(sorted(seen)[:MOST_OBSERVATIONS]) for name, seen in found.items() if seen}
