@@ -241,6 +241,29 @@ def history(run: Path, count: int | None) -> int:
     return 0
 
 
+@cli.command()
+@click.option("-i", "--interface", help="Only this one.")
+@click.option("--vrid", type=click.IntRange(1, 255), help="Only this virtual router.")
+@click.option("-n", "count", type=click.IntRange(min=1), help="End after so many.")
+def capture(interface: str | None, vrid: int | None, count: int | None) -> int:
+    """Show VRRP on the wire, and what this agent would not hear of it. Needs NET_RAW."""
+    import time
+
+    from virtualip_agent.control.capture import describe, frames
+    from virtualip_api.status import format_time
+
+    shown = 0
+    for name, frame in frames(interface):
+        seen = describe(frame)
+        if seen is None or vrid not in (None, seen.vrid):
+            continue
+        print(f"{format_time(time.time())} {name} {seen.text}", flush=True)
+        shown += 1
+        if shown == count:
+            break
+    return 0
+
+
 def main() -> None:
     """The entry point: whatever is wrong is said in one line. 2: wrong options; 1: it did not work."""
     try:

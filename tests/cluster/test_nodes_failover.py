@@ -145,7 +145,7 @@ class MoveWatch:
 
 def test_a_transition_is_seen_with_kubectl_within_300_ms(own_house_only: House) -> None:
     house = own_house_only
-    with house.applied("web") as first:
+    with house.applied("web", preemptDamping=False) as first:
         watch = MoveWatch(house, "web")
         try:
             for round_ in range(8):
@@ -156,6 +156,7 @@ def test_a_transition_is_seen_with_kubectl_within_300_ms(own_house_only: House) 
                         {"nodeName": node, "priority": base} for node, base in zip(house.nodes, bases, strict=False)
                     ],
                     priority=100,
+                    preemptDamping=False,  # eight moves in a row
                 )
                 first = house.wait_master("web", house.nodes[bases.index(244)])
         finally:
@@ -313,3 +314,28 @@ def test_the_last_state_of_an_agent_that_is_stopped_arrives(own_house_only: Hous
         )
         house.wait_master("web", house.nodes[1])
         house.wait_master("web", house.nodes[0], timeout=60)
+
+
+def test_a_host_that_answers_for_the_vip_is_told_with_its_hardware_address_and_moves_nothing(
+    own_house_only: House,
+) -> None:
+    """A node that takes no part has the VIP by hand: who asks for it may get either answer, and kubectl says so."""
+    house = own_house_only
+    rogue = own(house).node(house.nodes[2])
+    members = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": house.nodes[:2]}]}
+    hardware = json.loads(rogue.run("ip", "-j", "link", "show", "dev", "eth0"))[0]["address"]
+    with house.applied("web", nodeSelector=members) as master:
+        rogue.run("ip", "addr", "add", f"{house.vip}/32", "dev", "eth0")
+        try:
+            status = house.wait("web", lambda status: _reason(status, "SingleMaster") == "Stranger", timeout=60)
+            assert status["master"] == master
+            described = house.kubectl("describe", "virtualip", "web")
+            assert f"{hardware} answers for {house.vip} and is no member" in described
+        finally:
+            rogue.run("ip", "addr", "del", f"{house.vip}/32", "dev", "eth0")
+        status = house.wait("web", lambda status: _reason(status, "SingleMaster") == "AtMostOne", timeout=60)
+        assert status["master"] == master
+
+
+def _reason(status: dict[str, Any], condition: str) -> str:
+    return next((str(one["reason"]) for one in status.get("conditions", []) if one["type"] == condition), "")

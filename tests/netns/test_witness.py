@@ -206,6 +206,18 @@ def test_a_member_that_advertises_from_another_address_than_the_plan_has_is_no_f
         assert servers[1].detail("web")["master"] == "10.9.0.1"
 
 
+def test_capture_shows_what_is_on_the_wire_and_what_is_not_heard_of_it(servers: Servers, rogue: Host) -> None:
+    start(servers, version=2, advertInterval="1s")
+    program = [sys.executable, "-m", "virtualip_agent.cli", "capture", "-i", "eth0"]
+    with speaking(rogue, vrid=77, ttl=64, address="10.0.0.9"):
+        foreign = servers[1].host.run([*program, "--vrid", "77", "-n", "1"])
+        ours = servers[0].host.run([*program, "--vrid", "51", "-n", "1"])
+    assert "192.168.122.66 > 224.0.0.18: VRRPv2 vrid 77 prio 50" in foreign
+    assert foreign.endswith("(dropped: ttl 64)\n")
+    text = f"eth0 192.168.122.101 > 224.0.0.18: VRRPv2 vrid 51 prio 244 authtype none intvl 1s addrs {VIP}\n"
+    assert ours.endswith(text)
+
+
 def test_of_ipv6_a_stranger_is_told_too_and_the_members_are_none(servers: Servers, rogue: Host) -> None:
     for number, server in enumerate(servers, 1):
         server.host.enable_ipv6(f"2001:db8::10{number}/64")
