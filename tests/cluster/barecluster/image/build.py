@@ -13,6 +13,7 @@ from barecluster.layout import cache
 from barecluster.lock import locked
 
 TAG = "localhost/virtualip:dev"
+CONFIG = {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"], "Cmd": ["virtualip-agent", "--help"]}
 
 
 def build(tag: str = TAG, labels: Mapping[str, str] | None = None) -> Image:
@@ -25,11 +26,7 @@ def build(tag: str = TAG, labels: Mapping[str, str] | None = None) -> Image:
     root = base_root()
     layers = [base_layer(root), dependencies_layer(root), application_layer(root)]
     labels = dict(labels or {})
-    config = {
-        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED=1"],
-        "Labels": labels,
-        "Cmd": ["virtualip-agent", "--help"],
-    }
+    config = {**CONFIG, "Labels": labels}
     # Named by what it is, not by its content: the newest replaces the one before.
     name = hashlib.sha256(repr((tag, sorted(labels.items()))).encode()).hexdigest()[:16]
     directory = cache() / "images"
