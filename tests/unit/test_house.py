@@ -1,5 +1,6 @@
 """How the house is built, so that it stays so."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -80,3 +81,20 @@ def test_nothing_but_control_imports_scapy_and_nothing_but_these_kubernetes() ->
 
     assert importers("scapy") <= {"control"}
     assert importers("kubernetes") <= {"reporter", "virtualip_operator"}
+
+
+def test_what_workflows_and_docs_tell_to_make_can_be_made() -> None:
+    texts = [
+        *(ROOT / ".github/workflows").glob("*.yaml"),
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        ROOT / ".ci/run",
+    ]
+    told: set[str] = set()
+    for path in texts:
+        # a command begins its line, its code span, or a step of a workflow
+        for words in re.findall(r"(?:^|`|run: |\$\()make ((?:[a-z-]+\b(?!=) ?)+)", path.read_text(), re.MULTILINE):
+            told.update(words.split())
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"test", "demo", "install-yaml", "chart"} <= told
+    assert told - targets == set()
