@@ -268,7 +268,9 @@ class Referee:
     def _master_heard(self, node: Node, sheet: Sheet, event: ev.Heard, effects: Sequence[fx.Effect], now: int) -> None:
         theirs, own = event.advertisement.priority, node.core.priority
         stays = node.core.is_master
-        sheet.last_priority = theirs or sheet.last_priority
+        if theirs:
+            sheet.last_priority, interval = theirs, event.advertisement.interval
+            sheet.shortest, sheet.longest = min(sheet.shortest, interval), max(sheet.longest, interval)
         wins = theirs > own or (theirs == own and int.from_bytes(event.source) > int.from_bytes(node.source))
         if sheet.handing_over:
             if theirs and stays:

@@ -1,0 +1,45 @@
+"""A hostile neighbour floods the segment with VRRP that passes the kernel's filter; the MASTER goes on speaking."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from bare_vrrp import BareVrrp, router
+from flood import KINDS, Flood
+from segment import Segment, unavailable
+
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")]
+
+ADDRESSES = {4: "192.168.122.200/24", 6: "2001:db8::200/64"}
+SECONDS = 3.0
+
+
+@pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_master_misses_no_advertisement_in_a_flood(tmp_path: Path, kind: str, family: int) -> None:
+    """Adverts every 100 ms, seen where they leave; no gap of more than one and a half intervals."""
+    with Segment() as lan:
+        host, hostile = lan.host("192.168.122.101"), lan.host("192.168.122.66", "hostile")
+        host.enable_ipv6("2001:db8::101/64")
+        with BareVrrp(host, tmp_path) as vrrp:
+            vrrp.set(router([ADDRESSES[family]], priority=200))
+            source = vrrp.wait(state="MASTER").source
+            expression = f"{'ip' if family == 4 else 'ip6'} proto 112 and src host {source}"
+            with lan.capture(host, expression) as capture:
+                capture.wait_for(source, count=3)
+                began = time.time()
+                with Flood(hostile, kind, family) as flood:
+                    time.sleep(SECONDS)
+                ended = time.time()
+                capture.wait_for(source, count=len(capture.lines) + 3)
+                counters = vrrp.statistics()
+            times = [float(line.split()[0]) for line in capture.lines]
+            assert vrrp.wait().state == "MASTER"
+    gap, at = max((after - before, before - began) for before, after in pairwise(times))
+    rate = flood.sent / (ended - began)
+    print(f"{rate:.0f} packets a second, {counters['received']} read: longest gap {gap * 1000:.1f} ms, {at:.2f} s after")
+    print({name: count for name, count in counters.items() if "received_from" not in name})
+    assert flood.sent > 50_000
+    assert gap < 0.150
