@@ -13,9 +13,7 @@ import random
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Final, Self
 
 from virtualip_agent.vrrp.packet import checksum, pseudo_header
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 KINDS: Final = {
     "junk": "our VRID, and noise after it",
     "losers": "valid advertisements of priority 1, each from another source",
-    "loser": "the same one again and again",
     "resigning": "valid advertisements of priority 0",
     "intervals": "valid advertisements of priority 1, each from another source with another interval and address",
 }
@@ -61,8 +58,7 @@ class Flood:
 
 def frames(kind: str, family: int, rng: random.Random) -> list[bytes]:
     """What it sends, again and again."""
-    made = [_frame(kind, family, number, rng) for number in range(1 if kind == "loser" else _MANY)]
-    return made * (_MANY // len(made))
+    return [_frame(kind, family, number, rng) for number in range(_MANY)]
 
 
 def _frame(kind: str, family: int, number: int, rng: random.Random) -> bytes:

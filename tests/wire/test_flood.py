@@ -13,7 +13,7 @@ from segment import Segment, unavailable
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")]
 
 ADDRESSES = {4: "192.168.122.200/24", 6: "2001:db8::200/64"}
-SECONDS = 3.0
+SECONDS = 2.0
 
 
 @pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])
@@ -39,7 +39,11 @@ def test_the_master_misses_no_advertisement_in_a_flood(tmp_path: Path, kind: str
             assert vrrp.wait().state == "MASTER"
     gap, at = max((after - before, before - began) for before, after in pairwise(times))
     rate = flood.sent / (ended - began)
-    print(f"{rate:.0f} packets a second, {counters['received']} read: longest gap {gap * 1000:.1f} ms, {at:.2f} s after")
+    print(
+        f"{rate:.0f} packets a second, {counters['received']} read: longest gap {gap * 1000:.1f} ms, {at:.2f} s after"
+    )
     print({name: count for name, count in counters.items() if "received_from" not in name})
-    assert flood.sent > 50_000
+    assert flood.sent > 20_000
     assert gap < 0.150
+    # nor do answers to the flood alone keep it from falling silent: no timer waited for the reading to end
+    assert counters["process_latest_timer_us"] < 50_000

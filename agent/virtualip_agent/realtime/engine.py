@@ -70,10 +70,10 @@ class Engine:
 
     # ---- inputs
 
-    def receive(self, receiver: Receiver, now: int) -> None:
-        """Reads what arrived on an interface."""
+    def receive(self, receiver: Receiver, now: int, until: int) -> None:
+        """Reads what arrived on an interface, for no longer than `until`."""
         entries = receiver.cache.entries
-        for packet in receiver.packets():
+        for packet in receiver.packets(until):
             said, ttl = packet
             known = entries.get(said)
             if known is None or ttl != TTL:

@@ -13,10 +13,11 @@ from virtualip_agent.realtime.control_server import ControlServer
 from virtualip_agent.realtime.engine import Engine
 from virtualip_agent.realtime.lock import NodeLock
 from virtualip_agent.realtime.ports import Ports
+from virtualip_agent.realtime.readers import Readers, slept
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.scheduling import become_punctual, freeze_memory
 from virtualip_agent.realtime.timers import TimerFd
-from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
+from virtualip_agent.realtime.vrrp_sockets import FrameSender
 from virtualip_agent.run_directory import lock_path, vrrp_socket_path
 
 log = logging.getLogger(__name__)
@@ -36,22 +37,14 @@ class Loop:
         """None: nothing is due."""
         self._stopping = self._abandoned = False
         self._routes = RouteSocket()
-        self._receivers: dict[int, Receiver] = {}
+        self._readers = Readers(self._epoll)
         self._clients: dict[int, socket.socket] = {}
         self._control = ControlServer(vrrp_socket_path(run_directory), scheduling, self._register_client)
-        ports = Ports(self._register_receiver, self._unregister_receiver)
+        ports = Ports(self._readers.register, self._readers.unregister)
         self._engine = Engine(self._routes, ports, FrameSender(), self._control.send)
         self._wake_up = wake_up
         for readable in (self._timer, self._routes, self._control.listener, wake_up):
             self._epoll.register(readable, select.EPOLLIN)
-
-    def _register_receiver(self, receiver: Receiver) -> None:
-        self._receivers[receiver.fileno()] = receiver
-        self._epoll.register(receiver, select.EPOLLIN)
-
-    def _unregister_receiver(self, receiver: Receiver) -> None:
-        del self._receivers[receiver.fileno()]
-        self._epoll.unregister(receiver)
 
     def _register_client(self, client: socket.socket) -> None:
         self._clients[client.fileno()] = client
@@ -59,16 +52,18 @@ class Loop:
 
     def run(self) -> None:
         """Returns when everything has been handed over after a signal."""
-        engine, receivers, woke = self._engine, self._receivers, self._engine.process.woke
+        engine, readers, woke = self._engine, self._readers, self._engine.process.woke
         timer = self._timer.fileno()
+        done = time.monotonic_ns()
         while not engine.finished and not self._abandoned:
             ready = self._epoll.poll(maxevents=_MOST_EVENTS)
             now = time.monotonic_ns()
+            late = slept(engine, now, done)
             others = None
             for descriptor, _ in ready:
-                receiver = receivers.get(descriptor)
+                receiver = readers.get(descriptor)
                 if receiver is not None:
-                    engine.receive(receiver, now)
+                    readers.read(receiver, engine, now, slept=late)
                 elif descriptor == timer:
                     self._timer_at = _FIRED
                 else:
@@ -77,8 +72,10 @@ class Loop:
                 self._read_others(others, now)
             engine.expire(now)
             engine.flush(now)
+            readers.end_rest(engine, now)
             self._arm()
-            woke(time.monotonic_ns() - now)
+            done = time.monotonic_ns()
+            woke(done - now)
 
     def _read_others(self, ready: set[int], now: int) -> None:
         """What is not there at each wake-up: links and addresses, then control, then signals."""

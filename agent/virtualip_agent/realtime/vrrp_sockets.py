@@ -4,6 +4,7 @@ import socket
 import struct
 import sys
 from collections.abc import Collection, Iterator
+from time import monotonic_ns
 from typing import Final, NamedTuple
 
 from virtualip_agent.realtime import packet_filter
@@ -106,13 +107,15 @@ class Receiver:
         counters = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(counters)[_DROPS])
 
-    def packets(self) -> Iterator[Packet]:
-        """What waits in the queue."""
-        return self._packets() if self.family == socket.AF_INET else self._packets_v6()
+    def packets(self, until: int) -> Iterator[Packet]:
+        """What waits in the queue; what of it is not begun by `until` (CLOCK_MONOTONIC) goes on waiting."""
+        return self._packets(until) if self.family == socket.AF_INET else self._packets_v6(until)
 
-    def _packets(self) -> Iterator[Packet]:
+    def _packets(self, until: int) -> Iterator[Packet]:
         receive = self._socket.recv
         for _ in range(_MOST_AT_ONCE):
+            if monotonic_ns() > until:
+                return
             try:
                 packet = receive(_LARGEST_PACKET)
             except BlockingIOError:
@@ -125,10 +128,12 @@ class Receiver:
             else:
                 yield Packet(packet[12:20] + packet[(packet[0] & 0x0F) * 4 :], packet[8])
 
-    def _packets_v6(self) -> Iterator[Packet]:
+    def _packets_v6(self, until: int) -> Iterator[Packet]:
         # the kernel takes the IPv6 header off, and tells what was in it beside the data (RFC 3542, section 6)
         receive = self._socket.recvmsg
         for _ in range(_MOST_AT_ONCE):
+            if monotonic_ns() > until:
+                return
             try:
                 payload, ancillary, _, sender = receive(_LARGEST_PACKET, _ANCILLARY)
             except OSError:

@@ -1,0 +1,73 @@
+"""Who is read and for how long: a flood on a segment must not keep the timers waiting."""
+
+import select
+from time import monotonic_ns
+from typing import Final
+
+from virtualip_agent.realtime.engine import Engine
+from virtualip_agent.realtime.vrrp_sockets import Receiver
+from virtualip_agent.vrrp.timing import MILLISECOND
+
+_SHARE: Final = 4 * MILLISECOND
+"""How long an interface is read before the timers get their turn."""
+_REST: Final = 1 * MILLISECOND
+"""For how long it is left alone after that. Who never lets go of the CPU has it taken away by the kernel, real-time
+priority or not: 50 ms of each second are the others' (sched_rt_runtime_us, since Linux 6.12 the fair server)."""
+_SLEPT: Final = 10 * MILLISECOND
+"""Later than this, and not by its own work, a process reads all that it missed before it acts."""
+_NO_HURRY: Final = 1 << 62
+_RESTED: Final = "  "
+"""The name of the end of a rest among the engine's deadlines; no router's."""
+
+
+class Readers:
+    """The receivers, by file descriptor, as they are registered with epoll."""
+
+    def __init__(self, epoll: select.epoll) -> None:
+        self._epoll = epoll
+        self._receivers: dict[int, Receiver] = {}
+        self._resting: list[Receiver] = []
+        self._rested_at = 0
+
+    def register(self, receiver: Receiver) -> None:
+        """It is read from now on."""
+        self._receivers[receiver.fileno()] = receiver
+        self._epoll.register(receiver, select.EPOLLIN)
+
+    def unregister(self, receiver: Receiver) -> None:
+        """It is about to be closed."""
+        del self._receivers[receiver.fileno()]
+        self._epoll.unregister(receiver)
+        if receiver in self._resting:
+            self._resting.remove(receiver)
+
+    def get(self, descriptor: int) -> Receiver | None:
+        """Whose descriptor it is; None where it is something else's."""
+        return self._receivers.get(descriptor)
+
+    def read(self, receiver: Receiver, engine: Engine, now: int, *, slept: bool) -> None:
+        """Something has arrived."""
+        began = monotonic_ns()
+        engine.receive(receiver, now, _NO_HURRY if slept else began + _SHARE)
+        if monotonic_ns() - began > _SHARE:
+            self._epoll.modify(receiver, 0)
+            self._resting.append(receiver)
+            self._rested_at = began + _SHARE + _REST
+            engine.deadlines.arm(_RESTED, self._rested_at)
+
+    def end_rest(self, engine: Engine, now: int) -> None:
+        """Those that were left alone are read again, when the time has come."""
+        if not self._resting:
+            return
+        if now < self._rested_at:
+            engine.deadlines.arm(_RESTED, self._rested_at)
+            return
+        for receiver in self._resting:
+            self._epoll.modify(receiver, select.EPOLLIN)
+        self._resting.clear()
+
+
+def slept(engine: Engine, now: int, done: int) -> bool:
+    """Whether the process woke late for what was due, though it had been `done` with its work before."""
+    first = engine.deadlines.first
+    return first is not None and now - max(first, done) > _SLEPT

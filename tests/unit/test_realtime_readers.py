@@ -1,0 +1,117 @@
+"""A flood on a segment does not keep the timers waiting; who slept reads everything first."""
+
+import select
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from virtualip_agent.realtime.readers import Readers, slept
+from virtualip_agent.realtime.timers import Deadlines
+from virtualip_agent.vrrp.timing import MILLISECOND
+
+_PACKET: Final = MILLISECOND // 10
+
+
+class FloodedEngine:
+    """Reading a packet takes it 0.1 ms of an injected clock, and there is always another one."""
+
+    def __init__(self) -> None:
+        self.deadlines = Deadlines()
+        self.now = 0
+        self.waiting = 1 << 40
+
+    def monotonic_ns(self) -> int:
+        return self.now
+
+    def receive(self, _receiver: Any, _now: int, until: int) -> None:
+        while self.waiting and self.now <= until:
+            self.waiting -= 1
+            self.now += _PACKET
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    flooded = FloodedEngine()
+    monkeypatch.setattr("virtualip_agent.realtime.readers.monotonic_ns", flooded.monotonic_ns)
+    return flooded
+
+
+@pytest.fixture
+def epoll() -> Iterator[select.epoll]:
+    with select.epoll() as one:
+        yield one
+
+
+@pytest.fixture
+def receiver() -> Iterator[Any]:
+    """Always readable."""
+    here, there = socket.socketpair()
+    there.send(b"x")
+    yield here
+    here.close()
+    there.close()
+
+
+def readable(epoll: select.epoll) -> list[int]:
+    return [descriptor for descriptor, _ in epoll.poll(0)]
+
+
+def test_an_interface_is_read_for_4_ms_and_left_alone_for_1(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    readers = Readers(epoll)
+    readers.register(receiver)
+    readers.read(receiver, engine, 0, slept=False)
+    assert 4 * MILLISECOND < engine.now < 4 * MILLISECOND + 2 * _PACKET
+    assert readable(epoll) == []
+    assert engine.deadlines.first == 5 * MILLISECOND
+    engine.deadlines.due(4 * MILLISECOND + 500)
+    readers.end_rest(engine, 4 * MILLISECOND + 500)
+    assert readable(epoll) == []
+    readers.end_rest(engine, 5 * MILLISECOND)
+    assert readable(epoll) == [receiver.fileno()]
+
+
+def test_what_is_read_in_less_is_read_on(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    readers = Readers(epoll)
+    readers.register(receiver)
+    engine.waiting = 39
+    readers.read(receiver, engine, 0, slept=False)
+    assert readable(epoll) == [receiver.fileno()]
+    assert engine.deadlines.first is None
+
+
+def test_who_slept_reads_all_that_it_missed(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    readers = Readers(epoll)
+    readers.register(receiver)
+    engine.waiting = 1500
+    readers.read(receiver, engine, 0, slept=True)
+    assert engine.waiting == 0
+
+
+def test_one_that_is_closed_while_it_is_left_alone_is_forgotten(
+    engine: Any, epoll: select.epoll, receiver: Any
+) -> None:
+    readers = Readers(epoll)
+    readers.register(receiver)
+    readers.read(receiver, engine, 0, slept=False)
+    readers.unregister(receiver)
+    receiver.close()
+    readers.end_rest(engine, 5 * MILLISECOND)
+    assert readable(epoll) == []
+
+
+@pytest.mark.parametrize(("due", "done", "woke", "answer"), [
+    (100, 50, 109, False),  # late, but not by much
+    (100, 50, 111, True),
+    (100, 108, 109, False),  # its own work made it late: a flood, say
+    (100, 108, 119, True),
+    (100, 50, 60, False),  # woken by a packet
+    (None, 50, 900, False),  # nothing was due
+])  # fmt: skip
+def test_to_be_late_by_ones_own_work_is_not_to_sleep(
+    engine: Any, due: int | None, done: int, woke: int, answer: bool
+) -> None:
+    if due is not None:
+        engine.deadlines.arm("web", due * MILLISECOND)
+    assert slept(engine, woke * MILLISECOND, done * MILLISECOND) is answer
