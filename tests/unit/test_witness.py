@@ -134,6 +134,14 @@ def test_of_ipv6_the_plan_does_not_know_from_where_the_members_advertise() -> No
     assert hearing.hears(unicast, ip_address("2001:db8::102")) is False
 
 
+def test_of_many_members_the_master_and_three_others_ask() -> None:
+    sixteen = [ip_address(f"192.0.2.{number}") for number in range(101, 117)]
+    posts = [replace(POST, source=own, members=frozenset(sixteen) - {own}) for own in sixteen]
+    assert [post.asks for post in posts] == [True] * 3 + [False] * 13
+    assert replace(posts[15], is_master=True).asks
+    assert replace(posts[15], members=frozenset()).asks
+
+
 def test_the_group_where_an_ipv6_address_is_asked_for() -> None:
     """RFC 4291, section 2.7.1, with its own example."""
     asked = ip_address("4037::01:800:200e:8c6c")

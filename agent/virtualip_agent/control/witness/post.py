@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface
+from typing import Final
 
 from virtualip_agent.control.families import virtual_ip_of
 from virtualip_agent.ipc import RouterConfig, RouterState
 
 IPAddress = IPv4Address | IPv6Address
+
+_ASKING: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,12 @@ class Post:
     def virtual_ip(self) -> str:
         """The VirtualIP's name: it may have a router for each family, `NAME/...`."""
         return virtual_ip_of(self.name)
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is ours to ask: the segment hears every question, and of sixteen members not all need to. The
+        MASTER does, as it may be one of two, and those with the lowest addresses."""
+        return self.is_master or self.source in sorted({self.source, *self.members})[:_ASKING]
 
     @property
     def version(self) -> int:

@@ -1,7 +1,7 @@
 """Asks the segment every few seconds who answers for the addresses, listens for other VRRP, and tells what is new.
 
-Every member asks, the MASTER too: two nodes that do not hear each other are both MASTER. What is seen while a take-over
-is going on does not count: a dead agent's kernel may answer for a lifetime.
+The MASTER asks too: two nodes that do not hear each other are both MASTER. What is seen while a take-over is going on
+does not count: a dead agent's kernel may answer for a lifetime.
 """
 
 import asyncio
@@ -130,7 +130,10 @@ class Witness:
         else:
             self._hearing.forget()
         suspected, self._suspects = self._suspects, frozenset()
-        chosen = self._chosen(posts)
+        asking = {name: post for name, post in posts.items() if post.asks}
+        for name in self._steady.keys() - asking.keys():
+            del self._steady[name]  # what was seen as MASTER is now others' to see
+        chosen = self._chosen(asking)
         chosen.sort(key=_place)
         for _, group in groupby(chosen, key=_place):
             here = list(group)
