@@ -68,6 +68,16 @@ class FamilyStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A member whose advertisements have not agreed with what this node is set to for a while."""
+
+    source: str
+    """The address that it advertises from."""
+    differs: str
+    """What differs, for a person to read."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEntry:
     """One entry of status.nodes."""
 
@@ -94,6 +104,7 @@ class NodeEntry:
     """The addresses that it advertises from, where members are heard by name alone."""
     observations: tuple[Observation, ...] = ()
     """At most MOST_OBSERVATIONS."""
+    mismatches: tuple[Mismatch, ...] = ()
 
 
 def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
@@ -122,6 +133,7 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
     observations = [
         {"kind": str(one.kind), "address": one.address, "message": one.message} for one in entry.observations
     ]
+    mismatches = [{"source": found.source, "differs": found.differs} for found in entry.mismatches]
     return {
         "node": entry.node,
         "observedGeneration": entry.observed_generation,
@@ -132,6 +144,7 @@ def entry_to_json(entry: NodeEntry) -> dict[str, Any]:
         **({"families": families} if families else {}),
         **({"trackers": trackers} if trackers else {}),
         **({"observations": observations} if observations else {}),
+        **({"mismatches": mismatches} if mismatches else {}),
     }
 
 
@@ -169,6 +182,7 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
             for one in value.get("observations", ())
             if one["kind"] in KINDS
         ),
+        mismatches=tuple(Mismatch(found["source"], found["differs"]) for found in value.get("mismatches", ())),
     )
 
 

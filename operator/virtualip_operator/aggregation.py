@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from virtualip_api.advice import Advice
 from virtualip_api.status import NodeEntry, State, entry_from_json, format_time, parse_time
-from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition, status_of
+from virtualip_operator.acceptance import accepted, mismatches, unwarned
+from virtualip_operator.conditions import Condition, status_of
 from virtualip_operator.moves import MOST_MOVES, Move, explain
+from virtualip_operator.tracker_health import trackers_healthy
 from virtualip_operator.witnessed import Sight, news, sights, vrid_unique, with_holders
 
 SETTLE = 1.0
@@ -25,7 +28,8 @@ class View:
 
     generation: int
     addresses: tuple[str, ...]
-    accepted: Condition
+    refused: Condition | None
+    """Why it is not followed; None: it is."""
     members: tuple[str, ...]
     """Nodes in the order of base priority, then name."""
     entries: Mapping[str, NodeEntry]
@@ -38,6 +42,14 @@ class View:
     """Who is to give the addresses away, and why in a user's words."""
     cause_window: float = 10.0
     """Seconds before a move within which its cause is looked for."""
+    advice: tuple[Advice, ...] = ()
+    """What in the plan is probably not meant."""
+    remark: str = ""
+    """What else a user is told of the plan."""
+    trackers: Mapping[str, bool] = field(default_factory=dict)
+    """The declared ones by name, and whether `reverse` is set."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The nodes by the addresses that they advertise from."""
 
     @property
     def believed(self) -> dict[str, NodeEntry]:
@@ -59,7 +71,7 @@ class Aggregate:
     move: Move | None = None
     turned: tuple[tuple[str, Condition], ...] = ()
     """Conditions whose status is another than before, which was that ('' for none)."""
-    warned: Condition | None = None
+    warned: tuple[Advice, ...] = ()
     """What the user has not been warned of before."""
     sighted: tuple[Sight, ...] = ()
     """What the nodes see on the segment and did not see before."""
@@ -89,10 +101,16 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
     moves = list(before.get("lastMoves") or ())
     move = _move(view, claimants[0], before, moves, now) if claimants else None
     seen = sights(view.believed.values())
-    single_master = with_holders(_single_master(view), seen)
-    unique = vrid_unique(seen, believed=bool(view.believed))
-    conditions = [view.accepted, _ready(view, before, settling), single_master, unique]
     old_conditions = before.get("conditions") or ()
+    believed = view.believed.values()
+    advised = [] if view.refused else [*view.advice, *mismatches(believed, view.names)]
+    conditions = [
+        view.refused or accepted(len(view.members), advised, view.remark),
+        _ready(view, before, settling),
+        with_holders(_single_master(view), seen),
+        vrid_unique(seen, believed=bool(believed)),
+        trackers_healthy(believed, view.trackers),
+    ]
 
     status: dict[str, Any] = {
         "observedGeneration": view.generation,
@@ -113,7 +131,7 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
         status=status,
         move=move,
         turned=_turned(old_conditions, conditions),
-        warned=_warned(old_conditions, view),
+        warned=unwarned(advised, old_conditions, view.generation),
         sighted=news(seen, old_conditions),
         contested=len(claimants) > 1,
         settling=settling,
@@ -124,16 +142,6 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
 def _turned(before: Iterable[Mapping[str, Any]], now: list[Condition]) -> tuple[tuple[str, Condition], ...]:
     pairs = [(status_of(before, condition.type), condition) for condition in now]
     return tuple((old, condition) for old, condition in pairs if old != condition.status)
-
-
-def _warned(before: Iterable[Mapping[str, Any]], view: View) -> Condition | None:
-    """Once a generation: that nodes come and go is no reason to say it again."""
-    if view.accepted.reason != ACCEPTED_WITH_WARNINGS:
-        return None
-    for condition in before:
-        if condition.get("type") == "Accepted" and condition.get("reason") == ACCEPTED_WITH_WARNINGS:
-            return view.accepted if condition.get("observedGeneration") != view.generation else None
-    return view.accepted
 
 
 def _was_master(view: View, before: Mapping[str, Any]) -> bool:
@@ -147,8 +155,9 @@ def _move(
         return None
     source = str(before.get("master") or (moves[0].get("to", "") if moves else ""))
     drained = "" if master.node in view.drained else view.drained.get(source, "")
-    reason, cause = explain(view.believed.get(source), master, source, view.cause_window, drained)
-    return Move(source, master.node, master.last_transition_time or format_time(now), reason, cause, master.takeover)
+    why = explain(view.believed.get(source), master, source, view.cause_window, drained)
+    at = master.last_transition_time or format_time(now)
+    return Move(source, master.node, at, why.reason, why.cause, master.takeover, why.detail)
 
 
 def _ready(view: View, before: Mapping[str, Any], settling: bool) -> Condition:

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-ACCEPTED_WITH_WARNINGS = "AcceptedWithWarnings"
-"""Reason of Accepted: it runs, and is probably not what was meant."""
-
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -22,9 +19,9 @@ class Condition:
     def to_json(self, before: Iterable[Mapping[str, Any]], generation: int, now: float) -> dict[str, Any]:
         """As it stands in status; lastTransitionTime stays while the status does. `now`: seconds since the epoch."""
         changed = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for condition in before:
-            if condition.get("type") == self.type and condition.get("status") == self.status:
-                changed = condition.get("lastTransitionTime", changed)
+        found = find(before, self.type)
+        if found.get("status") == self.status:
+            changed = found.get("lastTransitionTime", changed)
         return {
             "type": self.type,
             "status": self.status,
@@ -35,9 +32,11 @@ class Condition:
         }
 
 
+def find(conditions: Iterable[Mapping[str, Any]], condition_type: str) -> Mapping[str, Any]:
+    """One of them; empty where it is absent."""
+    return next((found for found in conditions if found.get("type") == condition_type), {})
+
+
 def status_of(conditions: Iterable[Mapping[str, Any]], condition_type: str) -> str:
     """The status of one of them; '' where it is absent."""
-    for condition in conditions:
-        if condition.get("type") == condition_type:
-            return str(condition.get("status", ""))
-    return ""
+    return str(find(conditions, condition_type).get("status", ""))

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from virtualip_api.errors import InvalidResource
 from virtualip_api.move import read_move
 from virtualip_api.names import MOVE_TO_ANNOTATION
-from virtualip_api.virtual_ip import Drain
-from virtualip_operator.planning import Node, Plan
+from virtualip_api.virtual_ip import Drain, VirtualIPSpec, base_priority
+from virtualip_operator.planning import Node, Plan, takes_part
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Kubernetes looks at its presence only, whatever its value."""
@@ -25,6 +25,14 @@ def emptied(nodes: Iterable[Node], drain: Drain) -> frozenset[str]:
         for node in nodes
         if (drain.on_cordon and node.cordoned) or (drain.on_exclude_label and EXCLUDE_LABEL in node.labels)
     )
+
+
+def part_of(spec: VirtualIPSpec, node: Node | None) -> tuple[int, Node, bool] | None:
+    """All that a plan takes from a Node: while this stays the same, nothing that changed there is news for it."""
+    if node is None or not takes_part(spec, node):
+        return None
+    base = base_priority(spec, node.name, node.labels)
+    return base, replace(node, labels={}, cordoned=False), bool(emptied((node,), spec.drain))
 
 
 @dataclass(frozen=True, slots=True)

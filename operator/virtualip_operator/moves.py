@@ -21,6 +21,8 @@ class Move:
     reason: str
     cause: str
     takeover: str
+    detail: str = ""
+    """What the tracker or the node that caused it said; for the Event alone."""
 
     def text(self) -> str:
         """For status.lastMove: `server2 -> server1: apache healthy, 12ms`."""
@@ -33,27 +35,39 @@ class Move:
         return {key: value for key, value in (moved | {"takeover": self.takeover}).items() if value}
 
 
-def explain(old: NodeEntry | None, new: NodeEntry, old_name: str, window: float, drained: str = "") -> tuple[str, str]:
-    """Reason and cause of `new` having become MASTER after `old_name`, whose entry is `old` where it is believed.
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a node has become MASTER."""
+
+    reason: str
+    """The new MASTER's."""
+    cause: str
+    """In a few words."""
+    detail: str = ""
+    """What the tracker or node that caused it said."""
+
+
+def explain(old: NodeEntry | None, new: NodeEntry, old_name: str, window: float, drained: str = "") -> Explanation:
+    """Why `new` has become MASTER after `old_name`, whose entry is `old` where it is believed.
 
     `window`: seconds before the move within which a tracker's change can have caused it.
     `drained`: why the old one was to give it away, '' where it was not."""
     reason = new.reason or "Unknown"
     if old is not None and old.node != new.node:
         if old.state is State.FAULT:
-            return reason, f"{old.node} {_fault(old)}"
+            return Explanation(reason, f"{old.node} {_fault(old)}", old.message)
         if drained and new.reason in _OF_PRIORITIES:
-            return reason, drained
+            return Explanation(reason, drained)
         if new.reason in _OF_PRIORITIES or new.reason not in _CAUSES:
-            tracker = _last_change(old, new, window)
-            if tracker:
-                return reason, tracker
+            changed = _last_change(old, new, window)
+            if changed:
+                return Explanation(reason, *changed)
     if new.reason == "HigherPriority" and old is not None and old.node != new.node:
-        return reason, f"priority {new.priority} is above {old.node}'s {old.priority}"
+        return Explanation(reason, f"priority {new.priority} is above {old.node}'s {old.priority}")
     if new.reason == "MasterResigned" and old is not None and old.reason == "HandedOver" and old.message:
-        return reason, f"{old.node} handed over ({old.message})"
+        return Explanation(reason, f"{old.node} handed over ({old.message})")
     template = _CAUSES.get(new.reason)
-    return reason, template.format(old=old_name or "the MASTER") if template else new.message or reason
+    return Explanation(reason, template.format(old=old_name or "the MASTER") if template else new.message or reason)
 
 
 _OF_PRIORITIES = {"HigherPriority", "MasterResigned"}
@@ -82,16 +96,17 @@ _FAULTS = {
 }
 
 
-def _last_change(old: NodeEntry, new: NodeEntry, window: float) -> str:
-    """The tracker that changed last before the move, in words; '' where none did."""
+def _last_change(old: NodeEntry, new: NodeEntry, window: float) -> tuple[str, str] | None:
+    """The tracker that changed last before the move, in words, and its message; None where none did."""
     moved = parse_time(new.last_transition_time)
-    changes: list[tuple[float, str]] = []
+    changes: list[tuple[float, str, str]] = []
     for entry in (old, new):
         for tracker in entry.trackers:
             age = moved - parse_time(tracker.last_transition_time)
             if tracker.last_transition_time and -_SKEW <= age <= window:
-                changes.append((age, _changed(tracker, entry.node, entry is new)))
-    return min(changes)[1] if changes else ""
+                said = f"{tracker.name}: {tracker.message}" if tracker.message else ""
+                changes.append((age, _changed(tracker, entry.node, entry is new), said))
+    return min(changes)[1:] if changes else None
 
 
 def _changed(tracker: TrackerStatus, node: str, is_new: bool) -> str:

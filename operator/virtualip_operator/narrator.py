@@ -49,11 +49,12 @@ def happenings(result: Aggregate) -> list[Happening]:
             case _:
                 continue
         found.append(Happening("Warning", reason, f"{condition.reason}: {condition.message}"))
-    if result.warned:
-        found.append(Happening("Warning", result.warned.reason, result.warned.message))
+    found += [Happening("Warning", piece.reason, piece.text) for piece in result.warned]
     found += [Happening("Warning", sight.reason, sight.text) for sight in result.sighted]
-    if result.move:
-        found.append(Happening("Normal", "Moved", f"{result.move.text()} ({result.move.reason})"))
+    if move := result.move:
+        found.append(
+            Happening("Normal", "Moved", f"{move.text()} ({'; '.join(filter(None, (move.reason, move.detail)))})")
+        )
     return found
 
 

@@ -1,6 +1,6 @@
 """Who takes part in a VirtualIP, with which base priority and rank: by specs and Nodes, never by liveness."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import groupby
@@ -8,9 +8,10 @@ from operator import itemgetter
 from typing import Any
 
 from virtualip_api.addresses import Ip, family_of
+from virtualip_api.advice import Advice, advice
 from virtualip_api.member import Peer
 from virtualip_api.names import member_name
-from virtualip_api.virtual_ip import MOST_MEMBERS, VirtualIPSpec, base_priority
+from virtualip_api.virtual_ip import MOST_MEMBERS, OWNER_PRIORITY, VirtualIPSpec, base_priority
 
 _LONGEST_OBJECT_NAME = 253
 
@@ -47,6 +48,8 @@ class Plan:
 
     members: tuple[PlannedMember, ...]
     peers: tuple[Peer, ...]
+    advice: tuple[Advice, ...] = ()
+    """What is followed, and probably not meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,16 @@ def node_from_json(body: Mapping[str, Any]) -> Node:
     return Node(metadata["name"], metadata.get("labels") or {}, tuple(addresses), cordoned)
 
 
+def takes_part(spec: VirtualIPSpec, node: Node) -> bool:
+    """Whether a spec chooses the node."""
+    return spec.node_selector is None or spec.node_selector.matches(node.labels)
+
+
 def make_plan(
     virtual_ip: str, spec: VirtualIPSpec, nodes: Iterable[Node], draining: Collection[str] = ()
 ) -> Plan | Rejection:
     """The plan for a VirtualIP, or why there is none."""
-    chosen = [node for node in nodes if spec.node_selector is None or spec.node_selector.matches(node.labels)]
+    chosen = [node for node in nodes if takes_part(spec, node)]
     if len(chosen) > MOST_MEMBERS:
         return Rejection(
             "TooManyMembers",
@@ -98,12 +106,27 @@ def make_plan(
         peers=tuple(
             Peer(node.name, advertises_from(node, spec)) for node in sorted(chosen, key=lambda node: node.name)
         ),
+        advice=(*advice(spec, {-negated for negated, _ in weighed}), *_taken_addresses(spec, chosen)),
     )
+
+
+def _taken_addresses(spec: VirtualIPSpec, nodes: Iterable[Node]) -> Iterator[Advice]:
+    virtual = {address.ip for address in spec.addresses}
+    for node in nodes:
+        taken = [address for address in node.addresses if address in virtual]
+        if taken and base_priority(spec, node.name, node.labels) != OWNER_PRIORITY:
+            yield Advice(
+                "NodeAddressTaken",
+                f"Node {node.name} has {taken[0]} among its InternalIPs: its kubelet takes the VirtualIP for the "
+                "node's own address; start it with --node-ip",
+            )
 
 
 def advertises_from(node: Node, spec: VirtualIPSpec) -> tuple[Ip, ...]:
     """As the spec says, or for what it does not say of a family the Node's own, as far as they concern it."""
     said = next((entry.addresses for entry in spec.node_addresses if entry.node_name == node.name), ())
     families = {family_of(address) for address in said}
-    own = (address for address in node.addresses if family_of(address) not in families)
+    # No advertisement comes from a VIP, which a kubelet without --node-ip may take for its node's address for a while.
+    virtual = {address.ip for address in spec.addresses}
+    own = (address for address in node.addresses if family_of(address) not in families and address not in virtual)
     return tuple(address for address in (*said, *own) if family_of(address) in spec.families)

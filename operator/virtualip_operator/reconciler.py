@@ -3,17 +3,16 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from virtualip_api.advice import advice
-from virtualip_api.errors import InvalidResource
+from virtualip_api.advice import Advice
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
-from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
+from virtualip_api.virtual_ip import VirtualIPSpec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
-from virtualip_operator.conditions import ACCEPTED_WITH_WARNINGS, Condition
+from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.introduction import departing, introduce
 from virtualip_operator.members import Changes, diff
@@ -21,6 +20,7 @@ from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
 from virtualip_operator.planning import Rejection, make_plan
 from virtualip_operator.pruning import prune_patch
+from virtualip_operator.rivals import Rivals
 from virtualip_operator.silence import Silence
 from virtualip_operator.store import Store
 
@@ -37,7 +37,8 @@ OWNED = (
 class _Standing:
     """Who takes part, whether by this plan or by an older one."""
 
-    accepted: Condition
+    refused: Condition | None
+    """Why the spec is not followed; None: it is."""
     members: tuple[str, ...]
     """In the order of base priority, then name."""
     interval: float
@@ -49,6 +50,11 @@ class _Standing:
     """Seconds after which a planned move ends."""
     known: frozenset[str] = frozenset()
     """With those who are about to leave: their entries say when they have."""
+    advice: tuple[Advice, ...] = ()
+    remark: str = ""
+    """Who drains, and why."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Nodes by the addresses that they advertise from."""
 
 
 @dataclass(slots=True)
@@ -65,16 +71,25 @@ class _Memory:
 class Reconciler:
     """Turns for any VirtualIP, in any thread, but never two for the same one at once."""
 
-    def __init__(self, api: Api, store: Store, silence: Silence, metrics: Metrics) -> None:
+    def __init__(
+        self, api: Api, store: Store, silence: Silence, metrics: Metrics, enqueue: Callable[[str], None]
+    ) -> None:
         self._api = api
         self._store = store
         self._silence = silence
         self._metrics = metrics
+        self._rivals = Rivals(store, enqueue)
         self._narrator = Narrator(api, time.monotonic)
         self._memories: dict[str, _Memory] = {}
 
     def turn(self, name: str) -> float | None:
         """Does what is to be done now; in how many seconds to look again, or None. ApiError where it failed."""
+        try:
+            return self._turn(name)
+        finally:
+            self._rivals.turn_ended(name)
+
+    def _turn(self, name: str) -> float | None:
         virtual_ip = self._store.virtual_ip(name)
         if virtual_ip is None or virtual_ip["metadata"].get("deletionTimestamp"):
             # The garbage collector removes its Members.
@@ -100,11 +115,10 @@ class Reconciler:
     def _arrange(self, virtual_ip: Mapping[str, Any], refused: list[ApiError]) -> _Standing:
         """Plans and writes Members: who takes part now. What the API server refuses is noted."""
         name = virtual_ip["metadata"]["name"]
-        try:
-            # Also what the API server has let through: its CRD may be older than this operator.
-            spec = parse_spec(virtual_ip["spec"])
-        except InvalidResource as error:
-            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", str(error)), 1.0)
+        # Also what the API server has let through: its CRD may be older than this operator.
+        spec = self._store.spec(name)
+        if not isinstance(spec, VirtualIPSpec):
+            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", str(spec)), 1.0)
         if spec.authentication and spec.authentication.password_file:
             refusal = "spec.authentication.passwordFile: is for static manifests only"
             return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", refusal), 1.0)
@@ -117,19 +131,23 @@ class Reconciler:
             self._store.listed_nodes(nodes, newest)
             if not nodes["items"]:
                 log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
-                return self._as_before(name, _planned(len(self._store.members_of(name))), interval)
+                return self._as_before(name, None, interval)
             plan, changes = self._plan(virtual_ip, spec)
         if isinstance(plan, Rejection):
             return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval)
         with _noting(refused):  # the status is told all the same
             self._write(changes)
-        members = tuple(member.node for member in plan.plan.members)
-        advised = advice(spec, {member.base_priority for member in plan.plan.members})
-        advised += (plan.warning,) if plan.warning else ()
-        accepted = _planned(len(members), advised, plan.said)
-        known = frozenset(peer.node for peer in plan.plan.peers)
         return _Standing(
-            accepted, members, interval, planned_now=True, drained=plan.drained, ends_in=plan.ends_in, known=known
+            refused=None,
+            members=tuple(member.node for member in plan.plan.members),
+            interval=interval,
+            planned_now=True,
+            drained=plan.drained,
+            ends_in=plan.ends_in,
+            advice=plan.plan.advice + ((Advice("MoveNotMade", plan.warning),) if plan.warning else ()),
+            remark=plan.said,
+            known=frozenset(peer.node for peer in plan.plan.peers),
+            names={str(address): peer.node for peer in plan.plan.peers for address in peer.addresses},
         )
 
     def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Diversion | Rejection, Changes]:
@@ -139,6 +157,8 @@ class Reconciler:
         plan = make_plan(name, spec, nodes, emptied(nodes, spec.drain))
         if isinstance(plan, Rejection):
             return plan, Changes()
+        if clash := self._rivals.clash_of(name):
+            return Rejection(clash.reason, clash.message), Changes()
         existing = self._store.members_of(name)
         entries = entries_from_status(virtual_ip.get("status") or {})
         plan = introduce(name, spec, plan, existing, entries)
@@ -148,10 +168,10 @@ class Reconciler:
         diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
         return diverted, diff(virtual_ip, diverted.plan, existing, now)
 
-    def _as_before(self, name: str, accepted: Condition, interval: float) -> _Standing:
+    def _as_before(self, name: str, refused: Condition | None, interval: float) -> _Standing:
         existing = [body["spec"] for body in self._store.members_of(name).values()]
         ranked = sorted(existing, key=lambda spec: (-spec.get("basePriority", 0), spec["node"]))
-        return _Standing(accepted, tuple(spec["node"] for spec in ranked), interval, planned_now=False)
+        return _Standing(refused, tuple(spec["node"] for spec in ranked), interval, planned_now=False)
 
     def _write(self, changes: Changes) -> None:
         for body in changes.create:
@@ -207,7 +227,7 @@ class Reconciler:
         return View(
             generation=virtual_ip["metadata"].get("generation", 0),
             addresses=tuple(virtual_ip["spec"].get("addresses") or ()),
-            accepted=standing.accepted,
+            refused=standing.refused,
             members=standing.members,
             entries=entries_from_status(status),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
@@ -216,6 +236,10 @@ class Reconciler:
             drained=standing.drained,
             # A silent MASTER is followed after three intervals and a skew time; agents report at their own pace.
             cause_window=4 * standing.interval + 2.0,
+            advice=standing.advice,
+            remark=standing.remark,
+            trackers={str(one.get("name")): bool(one.get("reverse")) for one in _trackers(virtual_ip)},
+            names=standing.names,
         )
 
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
@@ -254,11 +278,10 @@ def _noting(refused: list[ApiError]) -> Iterator[None]:
         refused.append(error)
 
 
-def _planned(count: int, advised: tuple[str, ...] = (), remark: str = "") -> Condition:
-    message = "; ".join(filter(None, (f"{count} {'node takes' if count == 1 else 'nodes take'} part", remark)))
-    if advised:
-        return Condition("Accepted", "True", ACCEPTED_WITH_WARNINGS, "; ".join((message, *advised)))
-    return Condition("Accepted", "True", "Planned", message)
+def _trackers(virtual_ip: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """As they were written, which may be wrong."""
+    found = virtual_ip["spec"].get("trackers")
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def _owned(status: Mapping[str, Any], result: Aggregate) -> dict[str, Any]:

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from virtualip_api.errors import InvalidResource
 from virtualip_api.names import VIRTUAL_IP_LABEL
+from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
+from virtualip_operator.claims import Claim, running_claims
+from virtualip_operator.draining import part_of
 from virtualip_operator.planning import Node, node_from_json
 
 Json = Mapping[str, Any]
@@ -104,6 +108,12 @@ class Store:
         self._virtual_ips: Cache[Json] = Cache(_as_it_is)
         self._members: Cache[Json] = Cache(_as_it_is)
         self._nodes: Cache[Node] = Cache(node_from_json)
+        self._specs: dict[str, tuple[Json, VirtualIPSpec | InvalidResource]] = {}
+        """By VirtualIP the spec that was read last, as it was written and as it was understood."""
+        self._owned: dict[str, dict[str, Json]] = {}
+        """`_members` by their VirtualIPs."""
+        self._claims: dict[str, tuple[Claim, ...]] = {}
+        """Of those that did not change since they were asked for."""
 
     def saw_virtual_ip(self, body: Json, deleted: bool = False) -> set[str]:
         """A VirtualIP from a watch or an answer."""
@@ -115,13 +125,28 @@ class Store:
         """A VirtualIPMember from a watch or an answer."""
         with self._lock:
             changed = self._members.remove(body) if deleted else self._members.put(body)
+            if changed:
+                self._claims.pop(_owner(body), None)
+                owned = self._owned.setdefault(_owner(body), {})
+                if deleted:
+                    owned.pop(body["metadata"]["name"], None)
+                else:
+                    owned[body["metadata"]["name"]] = body
         return {_owner(body)} if changed else set()
 
     def saw_node(self, body: Json, deleted: bool = False) -> set[str]:
-        """A Node from a watch. Most of its updates are heartbeats and news for nobody."""
+        """A Node from a watch. Most of its updates are heartbeats and news for nobody, other labels for few."""
+        name = body["metadata"]["name"]
         with self._lock:
-            changed = self._nodes.remove(body) if deleted else self._nodes.put(body)
-            return set(self._virtual_ips.items()) if changed else set()
+            before = self._nodes.get(name)
+            if not (self._nodes.remove(body) if deleted else self._nodes.put(body)):
+                return set()
+            after = self._nodes.get(name)
+            return {vip for vip in self._virtual_ips.items() if self._touches(vip, before, after)}
+
+    def _touches(self, virtual_ip: str, before: Node | None, after: Node | None) -> bool:
+        spec = self._spec(virtual_ip)
+        return isinstance(spec, VirtualIPSpec) and part_of(spec, before) != part_of(spec, after)
 
     def newest(self) -> Newest:
         """What a list that is asked for from now on cannot be older than."""
@@ -139,6 +164,10 @@ class Store:
         with self._lock:
             self._virtual_ips.replace(virtual_ips["items"], _list_version(virtual_ips), newest.virtual_ips)
             self._members.replace(members["items"], _list_version(members), newest.members)
+            self._owned.clear()
+            self._claims.clear()
+            for name, body in self._members.items().items():
+                self._owned.setdefault(_owner(body), {})[name] = body
             self._nodes.replace(nodes["items"], _list_version(nodes), newest.nodes)
 
     def listed_nodes(self, nodes: Json, newest: Newest) -> None:
@@ -151,6 +180,25 @@ class Store:
         with self._lock:
             return self._virtual_ips.get(name)
 
+    def spec(self, name: str) -> VirtualIPSpec | InvalidResource | None:
+        """A VirtualIP's spec, or what is wrong with it; None where there is no such VirtualIP."""
+        with self._lock:
+            return self._spec(name)
+
+    def _spec(self, name: str) -> VirtualIPSpec | InvalidResource | None:
+        body = self._virtual_ips.get(name)
+        if body is None:
+            self._specs.pop(name, None)
+            return None
+        known = self._specs.get(name)
+        if known is None or known[0] != body.get("spec"):
+            try:
+                read: VirtualIPSpec | InvalidResource = parse_spec(body.get("spec"))
+            except InvalidResource as error:
+                read = error
+            known = self._specs[name] = (body.get("spec") or {}, read)
+        return known[1]
+
     def virtual_ips(self) -> dict[str, Json]:
         """All VirtualIPs by name."""
         with self._lock:
@@ -159,7 +207,24 @@ class Store:
     def members_of(self, virtual_ip: str) -> dict[str, Json]:
         """The Members of a VirtualIP by their own names."""
         with self._lock:
-            return {name: body for name, body in self._members.items().items() if _owner(body) == virtual_ip}
+            return dict(self._owned.get(virtual_ip, {}))
+
+    def claims_of(self, virtual_ip: str) -> tuple[Claim, ...]:
+        """What a VirtualIP's Members take of a segment; also of one that is gone, while nodes still have them."""
+        with self._lock:
+            return self._claims_of(virtual_ip)
+
+    def claims(self) -> dict[str, tuple[Claim, ...]]:
+        """The same of all."""
+        with self._lock:
+            return {owner: self._claims_of(owner) for owner, bodies in self._owned.items() if bodies}
+
+    def _claims_of(self, virtual_ip: str) -> tuple[Claim, ...]:
+        found = self._claims.get(virtual_ip)
+        if found is None:
+            bodies = self._owned.get(virtual_ip, {}).values()
+            found = self._claims[virtual_ip] = running_claims(body["spec"] for body in bodies)
+        return found
 
     def nodes(self) -> list[Node]:
         """All Nodes."""

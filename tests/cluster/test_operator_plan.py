@@ -1,6 +1,7 @@
 """VirtualIPs and Nodes in, Members out, at a real API server and with the operator's own RBAC."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,14 +135,72 @@ def test_what_is_probably_not_meant_is_followed_with_a_warning_said_once(world: 
     priorities = [{"nodeName": "advised1", "priority": 244}, {"nodeName": "advised2", "priority": 240}]
     prepare(world, "advised", count=2, trackers=[httpd], nodePriorities=priorities)
     accepted = eventually(lambda: world.condition("advised", "Accepted"))
-    assert (accepted["status"], accepted["reason"]) == ("True", "AcceptedWithWarnings")
-    assert "spec.trackers[0].weight and spec.nodePriorities: 4 does not bridge the 4" in accepted["message"]
+    assert (accepted["status"], accepted["reason"]) == ("True", "WeightTooSmall")
+    assert (
+        "WeightTooSmall: spec.trackers[0].weight and spec.nodePriorities: 4 does not bridge the 4"
+        in accepted["message"]
+    )
     world.says("advised", NodeEntry("advised1", State.MASTER, 248))
     eventually(lambda: world.status("advised").get("master") == "advised1")
-    said = [event for event in world.events("advised") if "AcceptedWithWarnings" in event]
+    said = [event for event in world.events("advised") if event.startswith("WeightTooSmall: ")]
     assert len(said) == 1
     world.virtual_ip("advised", trackers=[httpd | {"weight": 10}], nodePriorities=priorities)
     eventually(lambda: world.condition("advised", "Accepted")["reason"] == "Planned")
+
+
+def test_of_two_that_want_the_same_the_older_goes_on_until_it_lets_go(world: World) -> None:
+    before = prepare(world, "first", count=2)
+    same_nodes = {"matchLabels": {"takes-part-in": "first"}}
+    world.virtual_ip("second", nodeSelector=same_nodes)  # its address and its VRID are the first one's
+    refused = eventually(lambda: world.condition("second", "Accepted"))
+    assert (refused["status"], refused["reason"]) == ("False", "AddressInUse")
+    assert refused["message"] == "spec.addresses: 192.0.2.10 on first1, first2 is VirtualIP first's"
+    assert "NotAccepted: AddressInUse: " + refused["message"] in world.events("second")
+    assert world.members("second") == {}
+
+    world.virtual_ip("second", nodeSelector=same_nodes, addresses=["192.0.2.11/32"])
+    refused = eventually(lambda: (found := world.condition("second", "Accepted"))["reason"] == "VRIDInUse" and found)
+    assert refused["message"].startswith("spec.vrid: 51 on first1, first2 is VirtualIP first's; if they are on ")
+    assert "first's" in world.cluster.kubectl("describe", "vip", "second")
+    assert world.condition("first", "Accepted")["status"] == "True"
+    assert revisions(world, "first") == before
+
+    world.delete("vip", "first")
+    assert world.condition("second", "Accepted")["status"] == "False"  # nodes have the first one's Members yet
+    for node in ("first1", "first2"):  # there is no garbage collector here
+        world.delete("virtualipmember", f"first.{node}")
+    eventually(lambda: world.condition("second", "Accepted")["status"] == "True")
+    assert world.members("second").keys() == {"first1", "first2"}
+
+
+def test_an_edit_of_a_running_one_that_collides_is_refused_and_both_go_on(world: World) -> None:
+    prepare(world, "edited", count=2)
+    same_nodes = {"matchLabels": {"takes-part-in": "edited"}}
+    world.virtual_ip("beside", nodeSelector=same_nodes, addresses=["192.0.2.11/32"], vrid=52)
+    eventually(lambda: len(world.members("beside")) == 2)
+    before = world.members("edited"), world.members("beside")
+    world.virtual_ip("edited", addresses=["192.0.2.10/32", "192.0.2.11/32"])
+    refused = eventually(lambda: (found := world.condition("edited", "Accepted"))["status"] == "False" and found)
+    assert refused["message"] == "spec.addresses: 192.0.2.11 on edited1, edited2 is VirtualIP beside's"
+    assert world.condition("beside", "Accepted")["status"] == "True"
+    assert (world.members("edited"), world.members("beside")) == before
+    world.virtual_ip("beside", nodeSelector=same_nodes, addresses=["192.0.2.12/32"], vrid=52)
+    eventually(lambda: world.condition("edited", "Accepted")["status"] == "True")
+    eventually(lambda: all(len(told["spec"]["addresses"]) == 2 for told in world.members("edited").values()))
+
+
+def test_a_vip_that_a_kubelet_takes_for_its_nodes_address_is_warned_of(world: World) -> None:
+    prepare(world, "kubelet", count=2)
+    node = world.get("node", "kubelet1")
+    assert node is not None
+    addresses = [{"type": "InternalIP", "address": address} for address in ("192.0.2.10", "192.0.2.101")]
+    patch = json.dumps({"status": {"addresses": addresses}})
+    world.cluster.kubectl("patch", "node", "kubelet1", "--subresource=status", "--type=merge", "-p", patch)
+    eventually(lambda: world.condition("kubelet", "Accepted")["reason"] == "NodeAddressTaken")
+    (said,) = (event for event in world.events("kubelet") if event.startswith("NodeAddressTaken: "))
+    assert "--node-ip" in said
+    peers = {peer["node"]: peer["addresses"] for peer in world.members("kubelet")["kubelet2"]["members"]}
+    assert peers["kubelet1"] == ["192.0.2.101"]
 
 
 def test_what_an_older_crd_let_through_is_refused_and_what_ran_goes_on(world: World) -> None:

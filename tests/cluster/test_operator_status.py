@@ -8,7 +8,8 @@ import pytest
 
 from barecluster import Cluster
 from operator_harness import OperatorProcess, World, eventually
-from virtualip_api.status import NodeEntry, Observation, ObservationKind, State, TrackerStatus, format_time
+from virtualip_api.status import Mismatch, NodeEntry, Observation, ObservationKind, State, TrackerStatus, format_time
+from virtualip_operator.narrator import BURST, REFILL
 
 pytestmark = pytest.mark.apiserver
 NODES = ("server1", "server2", "server3")
@@ -27,12 +28,12 @@ def world(operator: OperatorProcess, own_api_server: Cluster) -> World:
     return World(own_api_server)
 
 
-def prepare(world: World, name: str) -> None:
+def prepare(world: World, name: str, **spec: object) -> None:
     """A VirtualIP of three nodes, all of whose agents live."""
     addresses = {node: f"192.168.122.{100 + number}" for number, node in enumerate(NODES, 1)}
     world.nodes(addresses, **{"takes-part-in": name})
     world.renews(*NODES)
-    world.virtual_ip(name)
+    world.virtual_ip(name, **spec)
     eventually(lambda: world.members(name).keys() == set(NODES))
 
 
@@ -73,7 +74,7 @@ def test_a_take_over_is_told_in_every_place_a_user_looks(world: World, operator:
     assert "LAST-MOVE" in wide
     eventually(lambda: "server1=MASTER/254 server2=BACKUP/240 server3=BACKUP/240" in world.status("told")["summary"])
 
-    eventually(lambda: f"Moved: {move} (HigherPriority)" in world.events("told"))
+    eventually(lambda: f"Moved: {move} (HigherPriority; apache: 2 processes)" in world.events("told"))
     assert move in world.cluster.kubectl("describe", "vip", "told")
 
     metrics = operator.get("/metrics")
@@ -94,6 +95,53 @@ def test_a_virtual_ip_that_nobody_holds_says_why_for_each_node(world: World) -> 
     assert "server3 FAULT LinkDown, eth0 has no carrier" in ready["message"]
     assert "master" not in world.status("nobody")
     eventually(lambda: any(event.startswith("NotReady: NoMaster") for event in world.events("nobody")))
+
+
+def test_a_failed_tracker_that_moves_nothing_is_seen_in_a_condition(world: World) -> None:
+    prepare(world, "tracked", trackers=[{"name": "httpd", "process": {"name": "httpd"}, "weight": 10}])
+    elect(world, "tracked")
+    eventually(lambda: world.condition("tracked", "TrackersHealthy")["reason"] == "NoResults")
+    for node in NODES:
+        healthy = TrackerStatus("httpd", True, 10, "1 process", format_time(time.time()))
+        world.says("tracked", now_entry(node, "MASTER" if node == "server2" else "BACKUP", 250, trackers=(healthy,)))
+    eventually(lambda: world.condition("tracked", "TrackersHealthy")["status"] == "True")
+    failed = TrackerStatus("httpd", False, 0, "0 processes, 1 wanted", format_time(time.time()))
+    world.says("tracked", now_entry("server3", "BACKUP", 240, trackers=(failed,)))
+    world.cluster.kubectl("wait", "--for=condition=TrackersHealthy=false", "vip/tracked", "--timeout=20s")
+    told = world.condition("tracked", "TrackersHealthy")
+    assert told["message"] == "server3: httpd failed (0 processes, 1 wanted)"
+    world.cluster.kubectl("wait", "--for=condition=Ready", "vip/tracked", "--timeout=20s")
+
+
+def test_a_member_that_is_set_otherwise_is_warned_of(world: World) -> None:
+    prepare(world, "differs")
+    elect(world, "differs")
+    mismatch = Mismatch("192.168.122.102", "password")
+    world.says("differs", now_entry("server1", "BACKUP", 240, mismatches=(mismatch,)))
+    eventually(lambda: world.condition("differs", "Accepted")["reason"] == "ConfigMismatch")
+    assert any(
+        event == "ConfigMismatch: server1 hears server2 with other settings than its own: password"
+        for event in world.events("differs")
+    )
+    world.says("differs", now_entry("server1", "BACKUP", 240))
+    eventually(lambda: world.condition("differs", "Accepted")["reason"] == "Planned")
+
+
+def test_a_node_that_flaps_makes_few_events_and_those_left_out_are_counted(world: World) -> None:
+    prepare(world, "flaps")
+    elect(world, "flaps")
+    eventually(lambda: world.events("flaps"))
+    began = time.monotonic()
+    for number in range(1, 31):
+        node, other = (NODES[(number + turn) % 2] for turn in (0, 1))
+        world.says("flaps", now_entry(node, "MASTER", 254, reason="HigherPriority"))
+        eventually(lambda node=node: world.status("flaps").get("master") == node)  # type: ignore[misc]
+        world.says("flaps", now_entry(other, "BACKUP", 240, reason="HigherPriorityHeard"))
+    most = BURST + (time.monotonic() - began) / REFILL
+    events = world.events("flaps")
+    print(f"30 moves in {time.monotonic() - began:.0f} s: {len(events)} events")
+    assert BURST <= len(events) <= most + 1
+    assert len(world.status("flaps")["lastMoves"]) == 10  # what they do not tell is here
 
 
 def test_a_node_that_renews_no_lease_is_silent_and_not_believed(world: World) -> None:

@@ -89,3 +89,12 @@ def test_a_conflict_with_the_manifest_and_members_that_do_not_agree_are_in_the_d
     said = {"192.168.122.102": "password"}
     detail = vip_line(situation(conflict="the manifest stays", router=router(mismatches=said)))["detail"]
     assert (detail["conflict"], detail["mismatches"]) == ("the manifest stays", said)
+
+
+def test_members_that_do_not_agree_are_told_once_that_has_lasted() -> None:
+    heard = router(mismatches={"192.168.122.103": "addresses", "192.168.122.102": "password, " * 50})
+    assert node_entry(situation(router=heard)).mismatches == ()
+    line = vip_line(situation(router=heard, disagrees=True))
+    assert [found["source"] for found in line["entry"]["mismatches"]] == ["192.168.122.102", "192.168.122.103"]
+    assert [len(found["differs"]) for found in line["entry"]["mismatches"]] == [128, 9]
+    assert entry_from_json(line["entry"]) == node_entry(situation(router=heard, disagrees=True))

@@ -253,6 +253,7 @@ def test_the_full_example_is_good_and_has_every_property() -> None:
         (at(VIRTUAL_IP, "status", "nodes"), status.NodeEntry, {}),
         (at(VIRTUAL_IP, "status", "nodes", "trackers"), status.TrackerStatus, {}),
         (at(VIRTUAL_IP, "status", "nodes", "families"), status.FamilyStatus, {}),
+        (at(VIRTUAL_IP, "status", "nodes", "mismatches"), status.Mismatch, {}),
         (at(MEMBER, "spec"), member.MemberSpec, {"peers": {"members"}}),
         (at(MEMBER, "spec", "members"), member.Peer, {}),
     ],

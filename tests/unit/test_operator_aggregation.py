@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from virtualip_api.status import NodeEntry, State, TrackerStatus, entry_to_json, format_time
+from virtualip_api.advice import Advice
+from virtualip_api.status import Mismatch, NodeEntry, State, TrackerStatus, entry_to_json, format_time
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.conditions import Condition
 from virtualip_operator.narrator import BURST, REFILL, Budget, happenings
 
 NOW = 1_800_000_000.0
-ACCEPTED = Condition("Accepted", "True", "Planned", "")
 
 
 def entry(node: str, state: str, priority: int = 100, at: float = NOW, **rest: Any) -> NodeEntry:
@@ -24,18 +24,20 @@ def told(
     silent: tuple[str, ...] = (),
     renewed: dict[str, float] | None = None,
     leaderless_for: float = 0.0,
-    accepted: Condition = ACCEPTED,
+    refused: Condition | None = None,
     now: float = NOW,
+    **known: Any,
 ) -> Aggregate:
     view = View(
         generation=3,
         addresses=("192.0.2.10/32",),
-        accepted=accepted,
+        refused=refused,
         members=members,
         entries={found.node: found for found in entries},
         silent=frozenset(silent),
         renewed=renewed or {},
         leaderless_for=leaderless_for,
+        **known,
     )
     return aggregate(view, before or {}, now)
 
@@ -118,7 +120,7 @@ def test_the_same_news_again_makes_the_same_status() -> None:
 
 
 def test_a_move_says_from_where_to_where_why_and_how_fast() -> None:
-    apache = TrackerStatus("apache", True, 10, last_transition_time=format_time(NOW - 0.2))
+    apache = TrackerStatus("apache", True, 10, "2 processes", format_time(NOW - 0.2))
     before = told(entry("server2", "MASTER", 240, NOW - 60)).status
     result = told(
         entry("server1", "MASTER", 254, reason="HigherPriority", takeover="12ms", trackers=(apache,)),
@@ -135,7 +137,7 @@ def test_a_move_says_from_where_to_where_why_and_how_fast() -> None:
     }
     (event,) = happenings(result)
     assert (event.type, event.reason) == ("Normal", "Moved")
-    assert event.note == "server2 -> server1: apache healthy, 12ms (HigherPriority)"
+    assert event.note == "server2 -> server1: apache healthy, 12ms (HigherPriority; apache: 2 processes)"
 
 
 def test_the_first_master_moved_from_nobody() -> None:
@@ -211,16 +213,106 @@ def test_a_power_cut_is_no_split_brain() -> None:
     assert result.status["master"] == "server2"
 
 
+# Trackers
+
+
+def httpd(healthy: bool, message: str = "") -> tuple[TrackerStatus, ...]:
+    return (TrackerStatus("httpd", healthy, 0, message),)
+
+
+def test_a_failed_tracker_is_told_also_where_it_moves_nothing() -> None:
+    result = told(
+        entry("server1", "MASTER", trackers=httpd(True)),
+        entry("server2", "BACKUP", trackers=httpd(False, "0 processes, 1 wanted")),
+        trackers={"httpd": False},
+    )
+    found = condition(result, "TrackersHealthy")
+    assert (found["status"], found["reason"]) == ("False", "TrackersFailed")
+    assert found["message"] == "server2: httpd failed (0 processes, 1 wanted)"
+    assert condition(result, "Ready")["status"] == "True"
+    assert [event.reason for event in happenings(result)] == ["Moved"]
+
+
+def test_a_tracker_with_reverse_is_to_fail() -> None:
+    silent_one = told(entry("server1", "MASTER", trackers=httpd(False)), trackers={"httpd": True})
+    assert condition(silent_one, "TrackersHealthy")["reason"] == "AllHealthy"
+    loud_one = told(entry("server1", "FAULT", trackers=httpd(True)), trackers={"httpd": True})
+    assert condition(loud_one, "TrackersHealthy")["message"] == "server1: httpd is healthy, and reverse is set"
+
+
+def test_trackers_of_silent_nodes_are_not_believed() -> None:
+    result = told(entry("server1", "BACKUP", trackers=httpd(False)), silent=("server1",), trackers={"httpd": False})
+    found = condition(result, "TrackersHealthy")
+    assert (found["status"], found["reason"]) == ("Unknown", "NoResults")
+
+
+def test_without_trackers_none_has_failed() -> None:
+    found = condition(told(entry("server1", "MASTER")), "TrackersHealthy")
+    assert (found["status"], found["reason"]) == ("True", "NoTrackers")
+
+
+def test_of_many_failed_trackers_some_are_named_and_the_rest_counted() -> None:
+    failed = tuple(TrackerStatus(f"t{number}", False, 0, "x" * 256) for number in range(32))
+    result = told(entry("server1", "FAULT", trackers=failed), trackers={"t0": False})
+    message = condition(result, "TrackersHealthy")["message"]
+    assert message.endswith("; 24 more")
+    assert len(message) < 4096
+
+
+# Warnings
+
+SATURATED = Advice("PrioritySaturated", "spec.priority: too much")
+
+
+def warned(result: Aggregate) -> list[str]:
+    return [event.reason for event in happenings(result) if event.type == "Warning"]
+
+
+def test_what_is_probably_not_meant_is_the_reason_of_accepted_and_an_event_once_a_generation() -> None:
+    result = told(advice=(SATURATED,))
+    found = condition(result, "Accepted")
+    assert (found["status"], found["reason"]) == ("True", "PrioritySaturated")
+    assert found["message"] == "3 nodes take part; PrioritySaturated: spec.priority: too much"
+    assert warned(result) == ["PrioritySaturated"]
+    assert warned(told(advice=(SATURATED,), before=result.status)) == []
+    edited = {"conditions": [found | {"observedGeneration": 2}]}
+    assert warned(told(advice=(SATURATED,), before=edited)) == ["PrioritySaturated"]
+
+
+def test_a_member_that_is_set_otherwise_is_warned_of_by_its_name() -> None:
+    before = told(advice=(SATURATED,)).status
+    heard = entry("server2", "BACKUP", mismatches=(Mismatch("192.0.2.101", "password"),))
+    result = told(heard, before=before, advice=(SATURATED,), names={"192.0.2.101": "server1"})
+    found = condition(result, "Accepted")
+    assert (found["status"], found["reason"]) == ("True", "PrioritySaturated,ConfigMismatch")
+    assert "ConfigMismatch: server2 hears server1 with other settings than its own: password" in found["message"]
+    assert warned(result) == ["ConfigMismatch"]
+    assert condition(told(entry("server2", "BACKUP"), before=result.status), "Accepted")["reason"] == "Planned"
+
+
+def test_two_warnings_of_a_kind_are_one_reason_and_two_events() -> None:
+    result = told(advice=(SATURATED, Advice("WeightTooSmall", "one"), Advice("WeightTooSmall", "two")))
+    assert condition(result, "Accepted")["reason"] == "PrioritySaturated,WeightTooSmall"
+    assert warned(result) == ["PrioritySaturated", "WeightTooSmall", "WeightTooSmall"]
+
+
+def test_a_spec_that_is_not_followed_is_not_warned_of() -> None:
+    refused = Condition("Accepted", "False", "VRIDInUse", "spec.vrid: 51 is VirtualIP web's")
+    result = told(refused=refused, advice=(SATURATED,))
+    assert condition(result, "Accepted")["reason"] == "VRIDInUse"
+    assert warned(result) == ["NotAccepted"]
+
+
 # Events
 
 
 def test_a_refused_spec_is_told_once() -> None:
     refused = Condition("Accepted", "False", "InvalidSpec", "spec.vrid: 300 is not within 1..255")
-    result = told(accepted=refused, before=told().status)
+    result = told(refused=refused, before=told().status)
     assert [(event.reason, event.note) for event in happenings(result)] == [
         ("NotAccepted", "InvalidSpec: spec.vrid: 300 is not within 1..255")
     ]
-    assert happenings(told(accepted=refused, before=result.status)) == []
+    assert happenings(told(refused=refused, before=result.status)) == []
 
 
 def test_a_new_virtual_ip_that_has_no_master_yet_is_no_warning() -> None:
@@ -245,6 +337,6 @@ def test_an_entry_of_a_newer_agent_hides_no_other() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_addresses_are_shown_in_one_line(count: int) -> None:
-    view = View(1, tuple(f"192.0.2.{n}/32" for n in range(1, count + 1)), ACCEPTED, (), {}, frozenset(), {})
+    view = View(1, tuple(f"192.0.2.{n}/32" for n in range(1, count + 1)), None, (), {}, frozenset(), {})
     shown = aggregate(view, {}, NOW).status["addresses"]
     assert shown == ",".join(f"192.0.2.{n}/32" for n in range(1, min(count, 3) + 1)) + (",+1" if count == 4 else "")

@@ -3,7 +3,7 @@
 import pytest
 
 from virtualip_api.status import NodeEntry, State, TrackerStatus, format_time
-from virtualip_operator.moves import explain
+from virtualip_operator.moves import Explanation, explain
 
 AT = 1_800_000_000.0
 WINDOW = 6.0
@@ -24,7 +24,7 @@ def tracker(name: str, healthy: bool, changed: float, contribution: int = 0) -> 
 
 
 def cause(before: NodeEntry | None, after: NodeEntry) -> str:
-    return explain(before, after, before.node if before else "server2", WINDOW)[1]
+    return explain(before, after, before.node if before else "server2", WINDOW).cause
 
 
 def test_a_tracker_that_has_become_healthy_on_the_new_master() -> None:
@@ -35,11 +35,11 @@ def test_a_tracker_that_has_become_healthy_on_the_new_master() -> None:
 def test_a_node_that_drains_whatever_its_trackers_say_meanwhile(reason: str) -> None:
     """kubectl drain evicts what the trackers look at, too."""
     before = old("MASTER", "", tracker("apache", False, AT - 0.1))  # its own word of that may come later
-    assert explain(before, new(reason), "server2", WINDOW, "server2 is draining")[1] == "server2 is draining"
+    assert explain(before, new(reason), "server2", WINDOW, "server2 is draining").cause == "server2 is draining"
 
 
 def test_a_node_that_drained_and_died_was_not_followed_for_draining() -> None:
-    assert explain(None, new("MasterDown"), "server2", WINDOW, "server2 is draining")[1] == (
+    assert explain(None, new("MasterDown"), "server2", WINDOW, "server2 is draining").cause == (
         "no advertisements from server2"
     )
 
@@ -93,9 +93,20 @@ def test_a_hand_over_says_what_for() -> None:
     ],
 )
 def test_each_reason_has_its_words_also_where_the_old_master_is_silent(reason: str, words: str) -> None:
-    assert explain(None, new(reason), "server2", WINDOW) == (reason, words)
+    assert explain(None, new(reason), "server2", WINDOW) == Explanation(reason, words)
 
 
 def test_an_unknown_reason_is_told_as_it_is() -> None:
-    assert explain(None, new("Sorcery", message="by magic"), "", WINDOW) == ("Sorcery", "by magic")
-    assert explain(None, new(""), "", WINDOW) == ("Unknown", "Unknown")
+    assert explain(None, new("Sorcery", message="by magic"), "", WINDOW) == Explanation("Sorcery", "by magic")
+    assert explain(None, new(""), "", WINDOW) == Explanation("Unknown", "Unknown")
+
+
+def test_what_the_cause_said_is_told_beside_it() -> None:
+    apache = TrackerStatus("apache", False, 0, "0 processes, 1 wanted", format_time(AT - 0.2))
+    assert explain(old("BACKUP", "", apache), new("HigherPriority"), "server2", WINDOW) == Explanation(
+        "HigherPriority", "apache failed on server2", "apache: 0 processes, 1 wanted"
+    )
+    fault = old("FAULT", "LinkDown", message="eth0 is without carrier")
+    assert explain(fault, new("MasterDown"), "server2", WINDOW) == Explanation(
+        "MasterDown", "server2 link down", "eth0 is without carrier"
+    )

@@ -1,5 +1,6 @@
 """Who takes part, and what is written for it."""
 
+from ipaddress import IPv4Address
 from typing import Any
 
 import pytest
@@ -179,3 +180,29 @@ def test_a_node_that_takes_no_part_any_more_leaves() -> None:
     changes = diff(virtual_ip(), plan_of(nodes("a")), existing, 2.0)
     assert [body["metadata"]["name"] for body in changes.delete] == ["web.b"]
     assert [body["metadata"]["name"] for body in changes.replace] == ["web.a"]  # its peers are others now
+
+
+# A kubelet without --node-ip
+
+
+def test_a_vip_that_a_kubelet_takes_for_its_nodes_address_is_no_peer_and_warned_of() -> None:
+    given = [Node("a", {}, (IPv4Address("192.0.2.10"), IPv4Address("192.0.2.101"))), *nodes("b")]
+    plan = plan_of(given)
+    assert [str(address) for peer in plan.peers for address in peer.addresses] == ["192.0.2.101", "192.0.2.101"]
+    (said,) = plan.advice
+    assert said.reason == "NodeAddressTaken"
+    assert said.text.startswith("Node a has 192.0.2.10 among its InternalIPs")
+    assert "--node-ip" in said.text
+
+
+def test_an_address_owner_has_the_address_by_right() -> None:
+    given = [Node("a", {}, (IPv4Address("192.0.2.10"),)), *nodes("b")]
+    assert plan_of(given, nodePriorities=[{"nodeName": "a", "priority": 255}]).advice == ()
+
+
+def test_a_plan_has_the_advice_for_those_who_take_part() -> None:
+    httpd = {"name": "httpd", "process": {"name": "httpd"}, "weight": 4}
+    entries = [{"nodeName": "a", "priority": 244}, {"nodeName": "elsewhere", "priority": 250}]
+    assert [piece.reason for piece in plan_of(nodes("a"), trackers=[httpd], nodePriorities=entries).advice] == []
+    plan = plan_of(nodes("a", "b"), trackers=[httpd], nodePriorities=entries)
+    assert [piece.reason for piece in plan.advice] == ["WeightTooSmall"]

@@ -8,7 +8,7 @@ import pytest
 
 from virtualip_api.names import lease_name
 from virtualip_api.status import NodeEntry, State, entry_to_json, format_time
-from virtualip_operator.api import MEMBERS, NODES, ApiError
+from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, ApiError
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.reconciler import Reconciler
 from virtualip_operator.silence import Silence
@@ -91,7 +91,8 @@ class World:
         self.api = FakeApi()
         self.store = Store()
         self.silence = Silence(0.0)
-        self.reconciler = Reconciler(cast("Api", self.api), self.store, self.silence, Metrics())
+        self.enqueued: list[str] = []
+        self.reconciler = Reconciler(cast("Api", self.api), self.store, self.silence, Metrics(), self.enqueued.append)
         self.register("a", "b")
         self.edit(addresses=["192.0.2.10/32"], vrid=51)
         self.turn()
@@ -268,7 +269,7 @@ def test_a_planned_move_ends_by_itself_also_where_the_operator_was_away(world: W
 def test_a_move_that_cannot_be_made_is_a_warning_and_changes_nothing(world: World) -> None:
     world.annotate(move_to="b")
     world.turn()
-    assert world.condition("Accepted")["reason"] == "AcceptedWithWarnings"
+    assert world.condition("Accepted")["reason"] == "MoveNotMade"
     assert "move-until]: is missing" in world.condition("Accepted")["message"]
     assert world.draining() == []
 
@@ -324,3 +325,94 @@ def test_a_master_that_leaves_is_known_by_name_until_it_has_let_go(
         world.turn()
         assert peers_of(world, "a") == ["a"]
     assert [entry["node"] for entry in world.api.objects[VIP]["status"]["nodes"]] == ["a"]
+
+
+# Beside others
+
+
+class Neighbours(World):
+    """`web`, planned, and a younger one that wants its VRID."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.put("db", created=2)
+        self.reconciler.turn("db")
+
+    def put(self, name: str, created: int, **spec: object) -> None:
+        path = f"{VIRTUAL_IPS}/{name}"
+        metadata = {"name": name, "uid": name, "creationTimestamp": f"2026-01-01T00:00:0{created}Z"}
+        whole = {"addresses": [f"192.0.2.2{created}/32"], "vrid": 51, **spec}
+        body = {**self.api.objects.get(path, {}), "metadata": metadata, "spec": whole}
+        self.store.saw_virtual_ip(self.api._stored(path, body))
+
+    def accepted(self, name: str) -> tuple[str, str]:
+        conditions = self.api.objects[f"{VIRTUAL_IPS}/{name}"]["status"]["conditions"]
+        found = next(condition for condition in conditions if condition["type"] == "Accepted")
+        return found["status"], found["reason"]
+
+    def play(self) -> list[str]:
+        """Takes the turns that were asked for until there are none; their names in order."""
+        taken = []
+        while self.enqueued:
+            name = self.enqueued.pop(0)
+            self.reconciler.turn(name)
+            taken.append(name)
+            assert len(taken) < 20, taken
+        return taken
+
+
+@pytest.fixture
+def neighbours() -> Neighbours:
+    return Neighbours()
+
+
+def test_the_younger_one_is_not_accepted_and_nothing_is_planned_for_it(neighbours: Neighbours) -> None:
+    assert neighbours.accepted("db") == ("False", "VRIDInUse")
+    assert [path for verb, path in neighbours.verbs if verb == "create" and "members" in path] == []
+    assert neighbours.accepted("web") == ("True", "Planned")
+
+
+def test_when_the_older_one_is_deleted_the_younger_is_accepted_once_nobody_runs_it(neighbours: Neighbours) -> None:
+    neighbours.play()
+    neighbours.store.saw_virtual_ip(neighbours.api.objects[VIP], deleted=True)
+    neighbours.turn()
+    neighbours.play()
+    assert neighbours.accepted("db") == ("False", "VRIDInUse")  # its Members are there yet
+    for node in "ab":
+        neighbours.store.saw_member(neighbours.api.objects[f"{MEMBERS}/web.{node}"], deleted=True)
+    neighbours.turn()
+    assert neighbours.play() == ["db"]
+    assert neighbours.accepted("db") == ("True", "Planned")
+
+
+def test_when_the_older_one_is_edited_away_the_younger_is_accepted(neighbours: Neighbours) -> None:
+    neighbours.play()
+    for name, interface in (("web", "eth0"), ("db", "eth1")):
+        neighbours.put(name, created=1 if name == "web" else 2, interface=interface)
+        neighbours.reconciler.turn(name)
+        neighbours.play()
+    assert neighbours.accepted("db") == ("True", "Planned")
+
+
+def test_a_running_one_that_is_edited_to_collide_goes_on_as_it_was_and_breaks_nobody(neighbours: Neighbours) -> None:
+    neighbours.put("db", created=2, interface="eth1", vrid=52)
+    neighbours.reconciler.turn("db")
+    neighbours.play()
+    before = copy.deepcopy({path: body for path, body in neighbours.api.objects.items() if path.startswith(MEMBERS)})
+    neighbours.put("web", created=1, addresses=["192.0.2.22/32"], vrid=51)
+    neighbours.turn()
+    neighbours.play()
+    assert neighbours.accepted("web") == ("False", "AddressInUse")
+    assert neighbours.accepted("db") == ("True", "Planned")
+    assert {path: body for path, body in neighbours.api.objects.items() if path.startswith(MEMBERS)} == before
+    neighbours.put("db", created=2, addresses=["192.0.2.23/32"], interface="eth1", vrid=52)
+    neighbours.reconciler.turn("db")
+    assert "web" in neighbours.play()
+    assert neighbours.accepted("web") == ("True", "Planned")
+
+
+def test_turns_that_change_no_claim_ask_for_no_other_turns(neighbours: Neighbours) -> None:
+    neighbours.play()
+    for name in ("web", "db", "web", "db"):
+        neighbours.reconciler.turn(name)
+    assert neighbours.enqueued == []

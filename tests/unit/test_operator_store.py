@@ -75,15 +75,42 @@ def test_a_restored_database_is_believed_though_all_of_it_is_older() -> None:
     assert not things.saw_older
 
 
-def test_a_nodes_heartbeat_is_news_for_nobody_and_a_new_label_for_all() -> None:
+def virtual_ip(name: str, **spec: object) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "resourceVersion": "1"},
+        "spec": {"addresses": ["192.0.2.10/32"], "vrid": 51, **spec},
+    }
+
+
+def node(version: int, address: str = "192.0.2.101", **labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "server1", "resourceVersion": str(version), "labels": labels},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+    }
+
+
+def test_a_node_is_news_for_those_alone_whose_plan_it_touches() -> None:
     store = Store()
-    store.saw_virtual_ip(thing("web", 1))
-    node: dict[str, Any] = {"metadata": {"name": "server1", "resourceVersion": "2"}}
-    assert store.saw_node(node) == {"web"}
-    node = {"metadata": {"name": "server1", "resourceVersion": "3"}, "status": {"conditions": [{"type": "Ready"}]}}
-    assert store.saw_node(node) == set()
-    node = {"metadata": {"name": "server1", "resourceVersion": "4", "labels": {"edge": "true"}}}
-    assert store.saw_node(node) == {"web"}
+    heavy = {"nodeSelector": {"matchLabels": {"heavy": "true"}}, "priority": 200}
+    store.saw_virtual_ip(virtual_ip("all"))
+    store.saw_virtual_ip(virtual_ip("edge", nodeSelector={"matchLabels": {"edge": "true"}}))
+    store.saw_virtual_ip(virtual_ip("heavy", nodePriorities=[heavy]))
+    store.saw_virtual_ip(virtual_ip("wrong", vrid=0))
+    assert store.saw_node(node(2)) == {"all", "heavy"}
+    assert store.saw_node(node(3) | {"spec": {"podCIDR": "10.0.0.0/24"}}) == set()  # a heartbeat, say
+    assert store.saw_node(node(4, colour="red")) == set()
+    assert store.saw_node(node(5, edge="true")) == {"edge"}
+    assert store.saw_node(node(6, edge="true", heavy="true")) == {"heavy"}
+    assert store.saw_node(node(7, "192.0.2.102", edge="true", heavy="true")) == {"all", "edge", "heavy"}
+    assert store.saw_node(node(8), deleted=True) == {"all", "edge", "heavy"}
+
+
+def test_of_250_virtual_ips_a_label_is_news_for_the_one_that_asks_for_it() -> None:
+    store = Store()
+    for number in range(250):
+        store.saw_virtual_ip(virtual_ip(f"vip{number}", nodeSelector={"matchLabels": {f"for{number}": "true"}}))
+    store.saw_node(node(2, for7="true"))
+    assert store.saw_node(node(3, for7="true", for8="true")) == {"vip8"}
 
 
 def test_a_member_is_news_for_its_virtual_ip() -> None:

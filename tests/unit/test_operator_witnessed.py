@@ -7,7 +7,6 @@ import pytest
 
 from virtualip_api.status import NodeEntry, Observation, ObservationKind, State, entry_from_json, entry_to_json
 from virtualip_operator.aggregation import Aggregate, View, aggregate
-from virtualip_operator.conditions import Condition
 from virtualip_operator.narrator import happenings
 
 NOW = 1_800_000_000.0
@@ -20,7 +19,7 @@ def told(*entries: NodeEntry, before: dict[str, Any] | None = None, silent: tupl
     view = View(
         generation=1,
         addresses=("192.0.2.10/32",),
-        accepted=Condition("Accepted", "True", "Planned", ""),
+        refused=None,
         members=("server1", "server2"),
         entries={entry.node: entry for entry in entries},
         silent=frozenset(silent),

@@ -39,10 +39,21 @@ def test_a_subnet_that_no_interface_has_is_an_error_that_lists_what_there_is() -
 
 
 def test_an_interface_that_does_not_exist_is_an_error_that_lists_those_that_do() -> None:
-    link, problem = node().find("ens9", VIP)
+    link, problem = node((3, "10.0.0.1", 24, 0), (1, "127.0.0.1", 8, 0)).find("ens9", VIP)
 
     assert link is None
-    assert problem == "there is no interface ens9; there are eth0, eth1, lo"
+    assert problem == "there is no interface ens9; there are eth1 10.0.0.1/24, eth0, lo"
+
+
+def test_an_error_lists_subnets_and_not_each_address_of_a_node() -> None:
+    interfaces = node((2, "10.0.0.1", 24, 0), (1, "127.0.0.1", 8, 0), (3, "10.96.0.1", 32, 0))
+    for index in range(10, 120):  # a pod's each
+        interfaces.links[index] = Link(index, f"veth{index}", b"\x52\x54\0\0\0\1", up=True, running=True)
+
+    assert interfaces.find(None, VIP)[1].endswith("; there are eth0 10.0.0.1/24")
+    assert interfaces.find("ens9", VIP)[1].endswith(
+        "; there are eth0 10.0.0.1/24, eth1, lo, veth10, veth100, veth101, veth102, veth103, 105 more"
+    )
 
 
 def test_a_vip_is_never_taken_for_the_nodes_own_subnet() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from virtualip_agent.control.declarations import Declarations
 from virtualip_agent.control.families import VirtualIPStates, virtual_ip_of
+from virtualip_agent.control.lasting import Lasting
 from virtualip_agent.control.link import Link
 from virtualip_agent.control.state import AFTER_EXPIRY, Situation, agent_line, gone_line, vip_line
 from virtualip_agent.control.state_server import StateServer
@@ -48,6 +49,7 @@ class Publisher:
         self._since: dict[str, tuple[object, float]] = {}
         self._away_since: float | None = None
         self._expiries: list[asyncio.TimerHandle] = []
+        self._disagreement = Lasting(self.one)
 
     def everything(self, configs: Mapping[str, "ipc.RouterConfig"] | None = None) -> None:
         """Every VirtualIP, then the agent. `configs` are what vrrp runs from now on."""
@@ -82,6 +84,7 @@ class Publisher:
         situation = self._situation(name)
         if situation is None:
             self._since.pop(name, None)
+            self._disagreement.forget(name)
             self._server.tell(gone_line(name))
         else:
             self._server.tell(vip_line(situation))
@@ -138,6 +141,7 @@ class Publisher:
             since=self._since[name][1],
             notify_failure=self._notify_failure(name),
             observations=self._witness.observations(name) if self._witness else (),
+            disagrees=self._disagreement.lasts(name, so=router is not None and bool(router.mismatches)),
         )
 
     def _expired(self, name: str) -> bool:
@@ -153,3 +157,4 @@ class Publisher:
     def close(self) -> None:
         """No timer says anything any more."""
         self._cancel_expiries()
+        self._disagreement.close()

@@ -8,10 +8,22 @@ from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import RouterState, Statistics
 from virtualip_api.advice import advice
 from virtualip_api.duration import format_duration
-from virtualip_api.status import FamilyStatus, NodeEntry, Observation, State, TrackerStatus, entry_to_json, format_time
+from virtualip_api.status import (
+    FamilyStatus,
+    Mismatch,
+    NodeEntry,
+    Observation,
+    State,
+    TrackerStatus,
+    entry_to_json,
+    format_time,
+)
 
 LONGEST_MESSAGE = 1024
 """Characters, as the CRD has it."""
+MOST_MISMATCHES = 16
+LONGEST_DIFFERENCE = 128
+"""Characters; both as the CRD has it."""
 AFTER_EXPIRY = 1.5
 """Seconds: the kernel may be so late to drop an address whose lifetime has passed."""
 
@@ -41,6 +53,8 @@ class Situation:
     """What went wrong with the last notify command."""
     observations: Sequence[Observation] = ()
     """What is seen on the segment that should not be there."""
+    disagrees: bool = False
+    """Members' advertisements have not agreed with ours for so long that it is no edit under way."""
 
 
 def node_entry(situation: Situation) -> NodeEntry:
@@ -65,6 +79,7 @@ def node_entry(situation: Situation) -> NodeEntry:
             families=tuple(situation.families),
             trackers=tuple(situation.trackers),
             observations=tuple(situation.observations),
+            mismatches=_mismatches(router) if situation.disagrees else (),
         )
     state, reason, message = _without_vrrp(situation)
     return NodeEntry(
@@ -83,6 +98,11 @@ def node_entry(situation: Situation) -> NodeEntry:
 
 def _sources(router: RouterState) -> tuple[str, ...]:
     return tuple(router.source.split(", ")) if router.source else ()
+
+
+def _mismatches(router: RouterState) -> tuple[Mismatch, ...]:
+    found = sorted(router.mismatches.items())[:MOST_MISMATCHES]
+    return tuple(Mismatch(source, differs[:LONGEST_DIFFERENCE]) for source, differs in found)
 
 
 def _message(router: RouterState, trackers: Sequence[TrackerStatus]) -> str:
@@ -109,7 +129,7 @@ def vip_line(situation: Situation) -> dict[str, Any]:
         "source": str(instance.source) if instance else "",
         "conflict": situation.conflict,
         "problems": list(situation.problems),
-        "advice": list(advice(instance.spec, {instance.base_priority})) if instance else [],
+        "advice": [str(piece) for piece in advice(instance.spec, {instance.base_priority})] if instance else [],
         "stale": situation.stale,
         "addresses": list(router.addresses) if router and not situation.expired else [],
         "declared": [str(address) for address in instance.spec.addresses] if instance else [],

@@ -1,6 +1,6 @@
 """What is known of the node's interfaces and addresses, and which interface and source a virtual router uses."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_network
@@ -9,6 +9,8 @@ from virtualip_agent.rtnetlink import TAG, Address, Link
 
 Key = tuple[int, bytes, int]
 """Interface index, packed address, prefix length: the kernel has the same IP twice where the prefixes differ."""
+_MOST_TOLD = 8
+"""Interfaces in a message, which is cut at 256 characters in the resource's status."""
 Vip = IPv4Interface | IPv6Interface
 """An address of a virtual router with the prefix that the user wrote."""
 
@@ -76,7 +78,10 @@ class Interfaces:
         """The interface by its name, or the one whose subnet holds the first address; and why there is none."""
         if name is not None:
             link = next((link for link in self.links.values() if link.name == name), None)
-            return link, "" if link else f"there is no interface {name}; there are {', '.join(self._names())}"
+            if link is not None:
+                return link, ""
+            there = self._told(len(next(iter(vips)).packed), [link.name for link in self.links.values()])
+            return None, f"there is no interface {name}; there are {there}"
         wanted = {address.ip.packed for address in vips}
         # every interface has fe80::/64
         first = next((address.ip for address in vips if not is_link_local(address.ip.packed)), None)
@@ -89,8 +94,7 @@ class Interfaces:
             network = _network(address.ip, address.prefix_length)
             if network.num_addresses > 1 and first in network:
                 return link, ""
-        there = ", ".join(self._with_addresses(len(first.packed))) or "no addresses of its family"
-        return None, f"no interface has a subnet with {first} in it; there are {there}"
+        return None, f"no interface has a subnet with {first} in it; there are {self._told(len(first.packed))}"
 
     def source(
         self, index: int, vips: Sequence[Vip], peers: Collection[bytes] = (), among: Collection[bytes] | None = None
@@ -144,18 +148,23 @@ class Interfaces:
             if other.ip != address.ip.packed
         )
 
-    def _names(self) -> list[str]:
-        return sorted(link.name for link in self.links.values())
-
-    def _with_addresses(self, size: int) -> Iterable[str]:
-        return [
-            f"{link.name} {ip_address(address.ip)}/{address.prefix_length}"
+    def _told(self, size: int, names: Collection[str] = ()) -> str:
+        """For a person: interfaces with their subnets of a family, then those of `names` that have none. Not each pod's
+        veth, nor each Service's address on kube-ipvs0."""
+        subnets = [
+            (self.links[address.index].name, f"{ip_address(address.ip)}/{address.prefix_length}")
             for address in self.addresses.values()
-            if (link := self.links.get(address.index)) is not None
+            if address.index in self.links
             and len(address.ip) == size
             and not is_link_local(address.ip)
+            and not ip_address(address.ip).is_loopback
             and not self.is_ours(address)
+            and _network(address.ip, address.prefix_length).num_addresses > 1
         ]
+        told = [f"{name} {subnet}" for name, subnet in subnets]
+        told += sorted(set(names) - {name for name, _ in subnets})
+        more = [f"{len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+        return ", ".join(told[:_MOST_TOLD] + more) or "no subnets of its family"
 
 
 @lru_cache(4096)

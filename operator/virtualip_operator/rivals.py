@@ -1,0 +1,70 @@
+"""Keeps VirtualIPs out of each other's way: what is known of all of them, as `claims` wants it, and whose turn it is
+when one lets go of something."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from virtualip_api.virtual_ip import VirtualIPSpec
+from virtualip_operator.claims import Ask, Claim, Claimant, Clash, Contest, alike, ask_of
+from virtualip_operator.planning import Plan, make_plan
+from virtualip_operator.store import Store
+
+Json = Mapping[str, Any]
+
+_Known = tuple[tuple[Claim, ...], Claim | None]
+"""What a VirtualIP has, and what it wants."""
+_NOTHING: _Known = ((), None)
+
+
+class Rivals:
+    """Asked from several threads, but never by two about the same VirtualIP at once."""
+
+    def __init__(self, store: Store, enqueue: Callable[[str], None]) -> None:
+        self._store = store
+        self._enqueue = enqueue
+        self._known: dict[str, _Known] = {}
+        """What each had and wanted when its last turn ended."""
+
+    def clash_of(self, name: str) -> Clash | None:
+        """Who has, or gets, what this VirtualIP wants; None where it may have it."""
+        claimants = self._claimants()
+        return Contest(claimants.values()).clash_of(claimants[name]) if name in claimants else None
+
+    def turn_ended(self, name: str) -> None:
+        """Enqueues those to whom it matters that this one has, or wants, something else than before."""
+        body, running = self._store.virtual_ip(name), self._store.claims_of(name)
+        now = (running, self._claimant(name, body, running).wanted if body else None)
+        before = self._known.pop(name, _NOTHING)
+        if now != _NOTHING:
+            self._known[name] = now
+        if now == before:
+            return
+        asks = [*_asks(before), *_asks(now)]
+        for other in self._claimants().values():
+            if other.name != name and alike(asks, other.asks()):
+                self._enqueue(other.name)
+
+    def _claimants(self) -> dict[str, Claimant]:
+        running = self._store.claims()
+        there = self._store.virtual_ips()
+        # Of one that is gone nodes go on until its Members are gone too.
+        gone = {name: Claimant(name, "", claims) for name, claims in running.items() if name not in there}
+        return gone | {name: self._claimant(name, body, running.get(name, ())) for name, body in there.items()}
+
+    def _claimant(self, name: str, body: Json, running: tuple[Claim, ...]) -> Claimant:
+        metadata = body["metadata"]
+        created = str(metadata.get("creationTimestamp") or "")
+        spec = self._store.spec(name)
+        if not isinstance(spec, VirtualIPSpec) or metadata.get("deletionTimestamp"):
+            return Claimant(name, created, running)
+        return Claimant(name, created, running, ask_of(spec), partial(self._nodes, name, spec))
+
+    def _nodes(self, name: str, spec: VirtualIPSpec) -> frozenset[str]:
+        plan = make_plan(name, spec, self._store.nodes())
+        return frozenset(member.node for member in plan.members) if isinstance(plan, Plan) else frozenset()
+
+
+def _asks(known: _Known) -> list[Ask]:
+    running, wanted = known
+    return [claim.ask for claim in (*running, *((wanted,) if wanted else ()))]
