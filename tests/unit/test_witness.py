@@ -15,6 +15,7 @@ from virtualip_agent.control.witness.post import IPAddress, Post, post_of
 from virtualip_agent.control.witness.steadiness import Steadiness
 from virtualip_agent.control.witness.strangers import MOST, OVER_AFTER, TOLD_AFTER, Strangers
 from virtualip_agent.control.witness.survey_filter import program
+from virtualip_api.duration import SECOND as NANOSECONDS
 from virtualip_api.status import Observation
 
 VIP, OWN, SECOND, THIRD, FOREIGN = (ip_address(f"192.0.2.{number}") for number in (200, 101, 102, 103, 9))
@@ -78,15 +79,20 @@ def test_an_answer_for_another_address_is_nobodys_business() -> None:
     assert judge(POST, {FOREIGN: frozenset({M9})}, OWNERS, lambda _: None) == frozenset()
 
 
-def test_whether_a_member_is_heard_is_told_by_two_counts() -> None:
+def test_whether_a_member_is_heard_is_told_by_counts_three_intervals_apart() -> None:
     hearing = Hearing()
     assert hearing.hears(POST, SECOND) is None
-    hearing.count({"web": {"received_from_192.0.2.102": 5}})
+    hearing.count({"web": {"received_from_192.0.2.102": 5}}, 0.0)
     assert hearing.hears(POST, SECOND) is None
-    hearing.count({"web": {"received_from_192.0.2.102": 6}})
+    hearing.count({"web": {"received_from_192.0.2.102": 6}}, 1.0)
     assert hearing.hears(POST, SECOND) is True
+    assert hearing.hears(POST, THIRD) is None
+    hearing.count({"web": {"received_from_192.0.2.102": 6}}, 4.0)
+    assert hearing.hears(POST, SECOND) is False
     assert hearing.hears(POST, THIRD) is False
-    hearing.count(None)
+    assert hearing.hears(replace(POST, interval=10.0), THIRD) is None
+    assert hearing.hears(replace(POST, name="other"), THIRD) is None
+    hearing.count(None, 5.0)
     assert hearing.hears(POST, SECOND) is None
 
 
@@ -102,7 +108,15 @@ def test_what_is_seen_once_is_not_told_and_what_is_missed_once_is_not_taken_back
 
 def test_a_post_is_made_of_what_vrrp_runs_and_says() -> None:
     config = ipc.RouterConfig(
-        "web/ipv4", 51, 3, None, ("192.0.2.200/24",), 100, 1, members=("192.0.2.102", "2001:db8::1"), lifetime=5
+        "web/ipv4",
+        51,
+        3,
+        None,
+        ("192.0.2.200/24",),
+        100,
+        NANOSECONDS,
+        members=("192.0.2.102", "2001:db8::1"),
+        lifetime=5,
     )
     state = ipc.RouterState("web/ipv4", "BACKUP", 100, "", "", 0.0, "eth0", str(OWN), master=str(SECOND))
     post = post_of(config, state)
@@ -117,7 +131,7 @@ def test_a_post_is_made_of_what_vrrp_runs_and_says() -> None:
 def test_of_ipv6_the_plan_does_not_know_from_where_the_members_advertise() -> None:
     """RFC 9568, section 5.1.2.1: from their link-local addresses; unicast goes between those of the plan."""
     config = ipc.RouterConfig(
-        "web/IPv6", 51, 3, None, ("2001:db8::200/64",), 100, 1, members=("192.0.2.102", "2001:db8::102")
+        "web/IPv6", 51, 3, None, ("2001:db8::200/64",), 100, NANOSECONDS // 10, members=("192.0.2.102", "2001:db8::102")
     )
     state = ipc.RouterState("web/IPv6", "MASTER", 100, "", "", 0.0, "eth0", "fe80::1")
     post = post_of(config, state)
@@ -129,7 +143,7 @@ def test_of_ipv6_the_plan_does_not_know_from_where_the_members_advertise() -> No
     # so whoever is heard may be the member that answers
     hearing = Hearing()
     for count in (5, 6):
-        hearing.count({"web/IPv6": {"received_from_fe80::2": count}})
+        hearing.count({"web/IPv6": {"received_from_fe80::2": count}}, count)
     assert hearing.hears(post, ip_address("2001:db8::102")) is True
     assert hearing.hears(unicast, ip_address("2001:db8::102")) is False
 

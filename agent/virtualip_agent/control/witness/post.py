@@ -6,6 +6,7 @@ from typing import Final
 
 from virtualip_agent.control.families import virtual_ip_of
 from virtualip_agent.ipc import RouterConfig, RouterState
+from virtualip_api.duration import SECOND
 
 IPAddress = IPv4Address | IPv6Address
 
@@ -32,6 +33,8 @@ class Post:
     """Another's, as it is heard; None while nobody is."""
     lifetime: int
     """L, seconds: a kernel without an agent may answer for so long."""
+    interval: float = 1.0
+    """Seconds between two advertisements."""
 
     @property
     def virtual_ip(self) -> str:
@@ -69,4 +72,5 @@ def post_of(config: RouterConfig, state: RouterState) -> Post | None:
         is_master=state.state == "MASTER",
         master=ip_address(state.master) if state.master and state.master != state.source else None,
         lifetime=config.lifetime,
+        interval=config.advert_interval / SECOND,
     )

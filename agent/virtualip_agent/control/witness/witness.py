@@ -108,7 +108,7 @@ class Witness:
                 if loop.time() >= ask_at:
                     ask_at = loop.time() + ASK
                     await self._ask(posts)
-                self._tell(posts)
+                self._tell(self._posts())
             except Exception:
                 # what is seen is worth less than the trackers of the same process
                 log.exception("the witness failed; it goes on")
@@ -125,11 +125,13 @@ class Witness:
         return {name: post for name, (_, _, post) in self._made.items() if post is not None}
 
     async def _ask(self, posts: Mapping[str, Post]) -> None:
-        if self._suspects:
-            self._hearing.count(await self._count(self._suspects))
+        loop = asyncio.get_running_loop()
+        self._suspects &= posts.keys()
+        suspected = self._suspects
+        if suspected:
+            self._hearing.count(await self._count(suspected), loop.time())
         else:
             self._hearing.forget()
-        suspected, self._suspects = self._suspects, frozenset()
         asking = {name: post for name, post in posts.items() if post.asks}
         for name in self._steady.keys() - asking.keys():
             del self._steady[name]  # what was seen as MASTER is now others' to see
@@ -142,33 +144,34 @@ class Witness:
             for post in here:
                 if answers is None or not self._settled(post):
                     continue
+                self._suspects -= {post.name}
                 seen = judge(post, answers, self._owners.at(post), self._hears(post))
                 if self._steady.setdefault(post.name, Steadiness()).round(seen):
                     self._news.add(post.virtual_ip)
-        if self._suspects and not suspected:
-            self._hearing.count(await self._count(self._suspects))
+        if self._suspects - suspected:
+            self._hearing.count(await self._count(self._suspects), loop.time())
 
     async def _identify(self, posts: Sequence[Post]) -> None:
         """A member may advertise from another address than the plan has: it is no foreign router."""
         place = _place(posts[0])
-        unknown = {
+        senders = {
             ip_address(one.address)
             for post in posts
             for one in self._survey.strangers.at(post)
             if one.kind is ObservationKind.FOREIGN_ROUTER
-        } - self._identified.get(place, {}).keys()
-        if not unknown:
-            return
-        members = await other_addresses(posts, unknown)
+        }
+        known = self._identified.setdefault(place, {})
+        unknown = {sender for sender in senders if not known.get(sender)}
+        members = await other_addresses(posts, unknown) if unknown else None
         if members is not None:
-            known = {address: address in members for address in unknown}
-            self._identified[place] = dict([*self._identified.get(place, {}).items(), *known.items()][-MOST:])
+            known |= {address: address in members for address in unknown}
+            for address in list(known)[:-MOST]:
+                del known[address]
 
-    def _foreign(self, post: Post, one: Observation) -> bool:
-        """Whether that is so, and known to be."""
-        if one.kind is not ObservationKind.FOREIGN_ROUTER:
-            return True
-        return self._identified.get(_place(post), {}).get(ip_address(one.address)) is False
+    def _certain(self, post: Post, one: Observation) -> bool:
+        """Whether it is known of a foreign router that it is one."""
+        known = self._identified.get(_place(post), {})
+        return one.kind is not ObservationKind.FOREIGN_ROUTER or known.get(ip_address(one.address)) is False
 
     def _hears(self, post: Post) -> Callable[[IPAddress], bool | None]:
         def hears(member: IPAddress) -> bool | None:
@@ -201,7 +204,7 @@ class Witness:
         for post in posts.values():
             steady = self._steady.get(post.name)
             seen = found.setdefault(post.virtual_ip, set())
-            seen |= {one for one in self._survey.strangers.at(post) if self._foreign(post, one)}
+            seen |= {one for one in self._survey.strangers.at(post) if self._certain(post, one)}
             seen |= _own_address(self._states[post.name])
             if steady is not None:
                 seen |= steady.told
