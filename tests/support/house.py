@@ -74,8 +74,11 @@ class House:
 
     def install(self) -> None:
         """As a user does: kubectl apply -k, and waits until it runs."""
-        self.kubectl("apply", "-k", str(OVERLAY))
+        applied = self.kubectl("apply", "-k", str(OVERLAY))
         for what in ("deployment/virtualip-operator", "daemonset/virtualip-agent"):
+            if f"{what.replace('/', '.apps/')} unchanged" in applied:
+                # on a user's cluster that had it: the tag is the same whatever has been loaded since
+                self.kubectl("-n", NAMESPACE, "rollout", "restart", what)
             self.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", timeout=190)
         self.nodes = [node["metadata"]["name"] for node in self.get("nodes")["items"]][:3]
         assert len(self.nodes) >= 2, "a fail-over needs two nodes"
