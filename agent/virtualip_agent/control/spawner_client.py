@@ -1,6 +1,7 @@
 """Control's end of the script spawner."""
 
 import asyncio
+import errno
 import itertools
 import json
 import logging
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 _LARGEST_ANSWER: Final = 1 << 14
 _BUFFER: Final = 1 << 18
-_GONE: Final = Outcome(False, "the script spawner has ended")
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +29,7 @@ class Running:
 
     identifier: int
     result: asyncio.Future[Outcome]
+    """Never there where the run was stopped or the spawner has ended: that says nothing of what the script looks at."""
     ended: asyncio.Event
 
 
@@ -90,7 +91,7 @@ class Spawner:
         """Asks for a run."""
         run = Running(next(self._numbers), self._loop.create_future(), asyncio.Event())
         if self._dead:
-            self._settle(run, _GONE)
+            run.ended.set()
             return run
         self._runs[run.identifier] = run
         try:
@@ -104,9 +105,11 @@ class Spawner:
                     "timeout": timeout,
                 }
             )
-        except OSError as error:  # EMSGSIZE, or it has just ended
+        except OSError as error:  # of which all but this one mean that it has just ended
             self._runs.pop(run.identifier, None)
-            self._settle(run, Outcome(False, f"cannot be asked for: {error.strerror}"))
+            if error.errno == errno.EMSGSIZE:
+                run.result.set_result(Outcome(False, f"cannot be asked for: {error.strerror}"))
+            run.ended.set()
         return run
 
     def stop(self, run: Running) -> None:
@@ -135,7 +138,7 @@ class Spawner:
             return
         if message.get("ended"):
             del self._runs[run.identifier]
-            self._settle(run, Outcome(False, "stopped"))
+            run.ended.set()
         elif not run.result.done():
             run.result.set_result(Outcome(message["passed"], message["reason"], message["detail"]))
 
@@ -143,14 +146,9 @@ class Spawner:
         self._dead = True
         self._loop.remove_reader(self._channel)
         for run in self._runs.values():
-            self._settle(run, _GONE)
+            run.ended.set()
         self._runs.clear()
         self._on_death()
-
-    def _settle(self, run: Running, outcome: Outcome) -> None:
-        if not run.result.done():
-            run.result.set_result(outcome)
-        run.ended.set()
 
     def close(self) -> None:
         """Listens no more."""
