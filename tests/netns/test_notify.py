@@ -51,8 +51,8 @@ def start(server: Machine, scripts: Path, **spec: Any) -> None:
     server.start_engine(None, "--script-directories", str(scripts))
 
 
-def of(name: str, *events: tuple[str, int]) -> list[str]:
-    return [SAYS.format("INSTANCE", name, state, priority) for state, priority in events]
+def of(name: str, *events: tuple[str, int], kind: str = "INSTANCE") -> list[str]:
+    return [SAYS.format(kind, name, state, priority) for state, priority in events]
 
 
 def test_s8_master_then_fault_when_the_ping_is_dropped_then_master_again(
@@ -90,6 +90,27 @@ def test_stop_is_told_before_the_agent_is_gone_and_deleted_when_the_vip_is_withd
     wait_told(told, begun)
     (one.directory / "manifests" / "web.yaml").unlink()
     wait_told(told, begun + of("web", ("DELETED", 244)))
+
+
+def test_s8_a_sync_group_is_told_as_group_by_its_name_whichever_member_is_the_cause(
+    servers: Servers, scripts: Path, told: Path, tmp_path: Path
+) -> None:
+    one, _ = servers
+    health = tmp_path / "health"
+    health.write_text("0")
+    tracker = {"name": "health", "file": {"path": str(health)}, "weight": 0}
+    teller = fast("first", addresses=["192.168.122.210/24"], vrid=61, syncGroup="edge", notify=[notify(scripts, told)])
+    cause = fast("second", addresses=["192.168.122.211/24"], vrid=62, syncGroup="edge", trackers=[tracker])
+    one.manifest("pair.yaml", f"{teller}---\n{cause}")
+    one.start_engine(None, "--script-directories", str(scripts))
+    events = [("BACKUP", 244), ("MASTER", 244)]
+    wait_told(told, of("edge", *events, kind="GROUP"))
+    for value, then in (("1", [("FAULT", 244)]), ("0", [("BACKUP", 244), ("MASTER", 244)])):
+        health.write_text(value)
+        events += then
+        wait_told(told, of("edge", *events, kind="GROUP"))
+    one.stop_engine()
+    assert told.read_text().splitlines() == of("edge", *events, ("STOP", 244), kind="GROUP")
 
 
 def test_a_command_is_run_only_on_its_occasions(servers: Servers, scripts: Path, told: Path) -> None:

@@ -66,10 +66,11 @@ async def test_the_four_arguments_of_the_article_are_appended(tmp_path: Path) ->
 async def test_a_member_of_a_sync_group_is_told_as_group(tmp_path: Path) -> None:
     commands = Commands()
     one = notifier(tmp_path, commands)
-    one.declare({"web": Audience((ALL,), group="edge")})
+    one.declare({"web": Audience((ALL, Notify(("/own",), instance="VI_1")), group="edge")})
     one.state(state("FAULT", 1.0))
     await settle(one)
-    assert commands.told == [("/n", "GROUP", "edge", "FAULT", "244")]
+    # a command with an instance's name of its own is an instance's, as keepalived has both
+    assert commands.told == [("/n", "GROUP", "edge", "FAULT", "244"), ("/own", "INSTANCE", "VI_1", "FAULT", "244")]
 
 
 async def test_one_runs_at_a_time_in_the_order_of_what_happened(tmp_path: Path) -> None:

@@ -96,7 +96,12 @@ class Duty:
         """Something else is to run, or something else is wrong."""
         instances = self._declarations.selection.instances
         self._board.run({name: instance.spec.trackers for name, instance in instances.items()})
-        self._notifier.declare({name: Audience(instance.spec.notify) for name, instance in instances.items()})
+        self._notifier.declare(
+            {
+                name: Audience(instance.spec.notify, instance.spec.sync_group or "")
+                for name, instance in instances.items()
+            }
+        )
         self._configs = {name: self._compiled(instance) for name, instance in instances.items()}
         routers = {name: configs for name, (_, configs) in self._configs.items()}
         configs = {name: config for both in routers.values() for name, config in both.items()}

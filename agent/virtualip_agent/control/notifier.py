@@ -163,7 +163,8 @@ class Notifier:
             line.task = None
 
     async def _command(self, name: str, audience: Audience, notify: Notify, event: Told) -> None:
-        kind, called = ("GROUP", audience.group) if audience.group else ("INSTANCE", notify.instance or name)
+        by_group = audience.group and not notify.instance
+        kind, called = ("GROUP", audience.group) if by_group else ("INSTANCE", notify.instance or name)
         command = (*notify.command, kind, called, str(event.occasion), str(event.priority))
         try:
             outcome = await self._run(notify, command, name)
