@@ -16,25 +16,12 @@ import pytest
 from article import fast
 from machine import Machine
 from segment import Segment
+from tracked import start_web_server
 
 VIPS = 32
 PORT = 8080
 SECONDS = 20.0
 INTERVAL = 0.1
-
-SERVER = f"""\
-import socket
-listener = socket.create_server(("127.0.0.1", {PORT}), backlog=128)
-while True:
-    client, _ = listener.accept()
-    client.setblocking(False)
-    try:
-        client.recv(4096)
-    except BlockingIOError:
-        pass
-    client.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
-    client.close()
-"""
 
 # what goes on on a node meanwhile: files change, an interface flaps, processes of tracked and other names come and go
 LIFE = """\
@@ -88,7 +75,7 @@ def test_a_thousand_trackers_do_not_move_the_advertisements(
         (public / f"worker-{number}").symlink_to("/bin/sleep")
         (public / f"file-{number}").write_text("1")
     one.host.run("ip -batch -", stdin="link add ens9 type veth peer name far\nlink set far up\nlink set ens9 up\n")
-    one.popen([sys.executable, "-S", "-c", SERVER])
+    start_web_server(one, PORT)
     resources = []
     for vip in range(1, VIPS + 1):
         tracked = trackers(public, str(script), vip)

@@ -1,5 +1,7 @@
 """What trackers look at, and the samples on machines."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +23,37 @@ with socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as raw:
         if sender == sys.argv[1] and data[20] == 0:
             break
 """
+
+# Port, and how it answers: as it should, with a body that never ends, or a letter at a time.
+WEB_SERVER = """\
+import socket, sys, threading, time
+def answer(client):
+    head = b"HTTP/1.1 200 OK\\r\\n\\r\\n"
+    try:
+        client.sendall(head if sys.argv[2] != "trickle" else head[:1])
+        while sys.argv[2] == "flood":
+            client.sendall(bytes(1 << 16))
+        while sys.argv[2] == "trickle":
+            time.sleep(0.05)
+            client.sendall(b"T")
+        client.setblocking(False)
+        client.recv(4096)
+    except OSError:
+        pass
+    client.close()
+listener = socket.create_server(("0.0.0.0", int(sys.argv[1])), backlog=128)
+print("listening", flush=True)
+while True:
+    client, _ = listener.accept()
+    threading.Thread(target=answer, args=(client,), daemon=True).start() if sys.argv[2] != "well" else answer(client)
+"""
+
+
+def start_web_server(machine: Machine, port: int, how: str = "well") -> None:
+    """Listens on every address of the machine's; `how` is well, flood or trickle."""
+    server = machine.popen([sys.executable, "-S", "-c", WEB_SERVER, str(port), how], stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    assert server.stdout.readline() == "listening\n"
 
 
 def start_sample(servers: Sequence[Machine], tmp_path: Path, name: str, *options: str, **replace: str) -> None:
