@@ -5,7 +5,7 @@ They are written atomically (a temporary name with a leading dot, fsync, rename)
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,3 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o640) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def without_password(desired: DesiredVirtualIP) -> DesiredVirtualIP:
-    """For logs and the state socket."""
-    return replace(desired, password=None)

@@ -12,6 +12,7 @@ from barecluster.binaries import are_built
 from barecluster.helm import helm
 from barecluster.layout import session_prefix
 from house import ClusterClient, House, own_house, unavailable
+from reporter_harness import Administrator, Scene, reporting
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,6 +31,16 @@ def own_api_server() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.down()
+
+
+@pytest.fixture
+def scene(own_api_server: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """A reporter of a node that only this test has."""
+    node = f"node-{abs(hash(request.node.name)) % 10**8}"
+    with reporting(Administrator(own_api_server), node, tmp_path / "agent") as one:
+        yield one
+    for kind in ("virtualipmember", "virtualip"):
+        own_api_server.kubectl("delete", kind, "--all")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -20,7 +20,15 @@ from barecluster import Cluster, ClusterError
 from virtualip_agent.run_directory import state_socket_path
 from virtualip_agent.state_stream import encode_line
 from virtualip_api.member import Peer, member_spec
-from virtualip_api.names import API_VERSION, MEMBER_KIND, NODE_LABEL, VIRTUAL_IP_KIND, label_value, member_name
+from virtualip_api.names import (
+    API_VERSION,
+    MEMBER_KIND,
+    NODE_LABEL,
+    VIRTUAL_IP_KIND,
+    label_value,
+    lease_name,
+    member_name,
+)
 
 NAMESPACE = "virtualip-system"
 
@@ -299,10 +307,28 @@ class ReporterProcess:
         return text in self.log.read_text()
 
 
+class Scene(NamedTuple):
+    """A node's reporter between the API and control."""
+
+    api: Administrator
+    reporter: ReporterProcess
+    control: SpokenControl
+
+    def entry(self, name: str = "web") -> dict[str, Any]:
+        """What the status says of this node; {} where nothing."""
+        return self.api.entries(name).get(self.reporter.node, {})
+
+    def lease(self) -> dict[str, Any] | None:
+        """This node's Lease."""
+        return self.api.get("lease", lease_name(self.reporter.node), f"--namespace={NAMESPACE}")
+
+    def renewed(self) -> str:
+        """The Lease's renewTime."""
+        return str(((self.lease() or {}).get("spec") or {}).get("renewTime", ""))
+
+
 @contextlib.contextmanager
-def reporting(
-    administrator: Administrator, node: str, directory: Path
-) -> Iterator[tuple[ReporterProcess, SpokenControl]]:
+def reporting(administrator: Administrator, node: str, directory: Path) -> Iterator[Scene]:
     """A running reporter of a node, and the control process it listens to."""
     directory.mkdir(exist_ok=True)
     kubeconfig = administrator.agent_kubeconfig(node, directory / "kubeconfig")
@@ -311,7 +337,7 @@ def reporting(
     control.open()
     reporter.start()
     try:
-        yield reporter, control
+        yield Scene(administrator, reporter, control)
     finally:
         control.close()
         reporter.stop()

@@ -1,36 +1,13 @@
 """Plans in, against a real API server: which files lie in the desired directory, whatever becomes of the API."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from barecluster import Cluster
-from reporter_harness import Administrator, ReporterProcess, SpokenControl, eventually, never, reporting
+from reporter_harness import Scene, eventually, never
 from virtualip_api.names import member_name
 
 pytestmark = pytest.mark.apiserver
-
-
-class Scene(NamedTuple):
-    api: Administrator
-    reporter: ReporterProcess
-    control: SpokenControl
-
-    def entry(self, name: str) -> dict[str, Any]:
-        """What the status says of this node; {} where nothing."""
-        return self.api.entries(name).get(self.reporter.node, {})
-
-
-@pytest.fixture
-def scene(own_api_server: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    administrator = Administrator(own_api_server)
-    node = f"node-{abs(hash(request.node.name)) % 10**8}"
-    with reporting(administrator, node, tmp_path / "agent") as (reporter, control):
-        yield Scene(administrator, reporter, control)
-    for kind in ("virtualipmember", "virtualip"):
-        own_api_server.kubectl("delete", kind, "--all")
 
 
 def test_a_member_becomes_a_file_and_its_change_too(scene: Scene) -> None:

@@ -3,13 +3,12 @@
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from barecluster import Cluster
-from reporter_harness import NAMESPACE, Administrator, ReporterProcess, eventually, never, reporting
+from reporter_harness import NAMESPACE, Administrator, ReporterProcess, Scene, eventually, never
 from virtualip_agent import pods_file
 from virtualip_agent.pods_file import PodsOfNamespace
 from virtualip_agent.run_directory import pods_path
@@ -20,9 +19,21 @@ INGRESS = "ingress"
 TRACKER = {"name": "ingress", "podReady": {"namespace": INGRESS, "selector": {"matchLabels": {"app": "nginx"}}}}
 
 
-class Scene(NamedTuple):
-    api: Administrator
-    reporter: ReporterProcess
+@dataclass(frozen=True)
+class Pods:
+    """A node's reporter, and its pods in one namespace."""
+
+    scene: Scene
+
+    @property
+    def api(self) -> Administrator:
+        """The API as an administrator sees it."""
+        return self.scene.api
+
+    @property
+    def reporter(self) -> ReporterProcess:
+        """This node's."""
+        return self.scene.reporter
 
     def known(self) -> PodsOfNamespace:
         """What control may read."""
@@ -64,74 +75,69 @@ class Scene(NamedTuple):
 
 
 @pytest.fixture
-def scene(own_api_server: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    administrator = Administrator(own_api_server)
-    node = f"node-{abs(hash(request.node.name)) % 10**8}"
-    administrator.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INGRESS}})
+def pods(scene: Scene) -> Iterator[Pods]:
+    scene.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": INGRESS}})
     metadata = {"name": "default", "namespace": INGRESS}
-    administrator.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
-    with reporting(administrator, node, tmp_path / "agent") as (reporter, _):
-        yield Scene(administrator, reporter)
-    own_api_server.kubectl("delete", "pod", "--all", "-n", INGRESS, "--force", "--grace-period=0")
-    own_api_server.kubectl("delete", "rolebinding", "--all", "-n", INGRESS)
-    for kind in ("virtualipmember", "virtualip"):
-        own_api_server.kubectl("delete", kind, "--all")
+    scene.api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    yield Pods(scene)
+    scene.api.cluster.kubectl("delete", "pod", "--all", "-n", INGRESS, "--force", "--grace-period=0")
+    scene.api.cluster.kubectl("delete", "rolebinding", "--all", "-n", INGRESS)
 
 
-def test_pods_of_this_node_are_told_of_within_300_ms_of_a_change(scene: Scene) -> None:
-    scene.bind()
-    scene.pod("here")
-    scene.api.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "elsewhere"}})
-    scene.pod("there", "elsewhere")
-    scene.track()
-    eventually(lambda: scene.ready() == {"here": False})
+def test_pods_of_this_node_are_told_of_within_300_ms_of_a_change(pods: Pods) -> None:
+    pods.bind()
+    pods.pod("here")
+    pods.api.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "elsewhere"}})
+    pods.pod("there", "elsewhere")
+    pods.track()
+    eventually(lambda: pods.ready() == {"here": False})
     times = []
     for ready in [True, False] * 3:
-        scene.set_ready("here", ready)
+        pods.set_ready("here", ready)
         began = time.monotonic()  # after kubectl, whose own start takes longer
-        eventually(lambda ready=ready: scene.ready() == {"here": ready}, 5)  # type: ignore[misc]
+        eventually(lambda ready=ready: pods.ready() == {"here": ready}, 5)  # type: ignore[misc]
         times.append(time.monotonic() - began)
     print(f"longest {max(times) * 1000:.0f} ms after the API had it")
     assert max(times) < 0.3
-    assert scene.reporter.resident_kilobytes() < 56 * 1024
+    assert pods.reporter.resident_kilobytes() < 56 * 1024
 
 
-def test_without_the_binding_the_reason_is_told_and_with_it_all_is_well(scene: Scene) -> None:
-    scene.pod("here")
-    scene.track()
-    problem = eventually(lambda: scene.known().problem)
+def test_without_the_binding_the_reason_is_told_and_with_it_all_is_well(pods: Pods) -> None:
+    pods.pod("here")
+    pods.track()
+    problem = eventually(lambda: pods.known().problem)
     assert problem.startswith("pods of ingress cannot be watched: 403 pods is forbidden")
-    assert scene.known().pods is None
-    scene.bind()
-    eventually(lambda: scene.ready() == {"here": False})
-    assert scene.known().problem == ""
+    assert pods.known().pods is None
+    pods.bind()
+    eventually(lambda: pods.ready() == {"here": False})
+    assert pods.known().problem == ""
 
 
-def test_without_such_a_tracker_no_pod_is_looked_at(scene: Scene) -> None:
-    scene.bind()
-    scene.pod("here")
-    scene.api.virtual_ip("web")
-    scene.api.member("web", scene.reporter.node)
-    never(lambda: pods_path(scene.reporter.run).exists(), 2)
-    scene.api.member("web", scene.reporter.node, revision=2, trackers=[TRACKER])
-    eventually(lambda: scene.ready() == {"here": False})
+def test_without_such_a_tracker_no_pod_is_looked_at(pods: Pods) -> None:
+    pods.bind()
+    pods.pod("here")
+    pods.api.virtual_ip("web")
+    pods.api.member("web", pods.reporter.node)
+    never(lambda: pods_path(pods.reporter.run).exists(), 2)
+    pods.api.member("web", pods.reporter.node, revision=2, trackers=[TRACKER])
+    eventually(lambda: pods.ready() == {"here": False})
 
 
-def test_while_the_api_is_away_what_is_known_stays_and_is_no_longer_confirmed(scene: Scene) -> None:
-    scene.bind()
-    scene.pod("here")
-    scene.set_ready("here", True)
-    scene.track()
-    eventually(lambda: scene.ready() == {"here": True})
-    first = scene.known().confirmed_at
-    confirmed = eventually(lambda: scene.known().confirmed_at > first and scene.known().confirmed_at)
-    scene.api.cluster.stop_api_servers()
+def test_while_the_api_is_away_what_is_known_stays_and_is_no_longer_confirmed(pods: Pods) -> None:
+    pods.bind()
+    pods.pod("here")
+    pods.set_ready("here", True)
+    pods.track()
+    eventually(lambda: pods.ready() == {"here": True})
+    first = pods.known().confirmed_at
+    confirmed = eventually(lambda: pods.known().confirmed_at > first and pods.known().confirmed_at)
+    pods.api.cluster.stop_api_servers()
     try:
-        eventually(lambda: pods_file.now() - scene.known().confirmed_at > 7)
-        assert scene.ready() == {"here": True}
-        assert scene.known().confirmed_at < confirmed + 6
+        eventually(lambda: pods_file.now() - pods.known().confirmed_at > 7)
+        assert pods.ready() == {"here": True}
+        assert pods.known().confirmed_at < confirmed + 6
     finally:
-        scene.api.cluster.start_api_servers()
-    eventually(lambda: pods_file.now() - scene.known().confirmed_at < 5, 30)
-    scene.set_ready("here", False)
-    eventually(lambda: scene.ready() == {"here": False})
+        pods.api.cluster.start_api_servers()
+    eventually(lambda: pods_file.now() - pods.known().confirmed_at < 5, 30)
+    pods.set_ready("here", False)
+    eventually(lambda: pods.ready() == {"here": False})

@@ -2,55 +2,15 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from barecluster import Cluster
-from reporter_harness import (
-    NAMESPACE,
-    Administrator,
-    ReporterProcess,
-    SpokenControl,
-    eventually,
-    never,
-    reporting,
-)
+from reporter_harness import Scene, eventually, never
 from virtualip_agent.reporter.outbox import BURST
-from virtualip_api.names import lease_name, member_name
+from virtualip_api.names import member_name
 from virtualip_api.status import parse_time
 
 pytestmark = pytest.mark.apiserver
-
-
-class Scene(NamedTuple):
-    api: Administrator
-    reporter: ReporterProcess
-    control: SpokenControl
-
-    def entry(self, name: str = "web") -> dict[str, Any]:
-        """What the status says of this node; {} where nothing."""
-        return self.api.entries(name).get(self.reporter.node, {})
-
-    def lease(self) -> dict[str, Any] | None:
-        """This node's Lease."""
-        return self.api.get("lease", lease_name(self.reporter.node), f"--namespace={NAMESPACE}")
-
-    def renewed(self) -> str:
-        """The Lease's renewTime."""
-        return str(((self.lease() or {}).get("spec") or {}).get("renewTime", ""))
-
-
-@pytest.fixture
-def scene(own_api_server: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
-    administrator = Administrator(own_api_server)
-    node = f"node-{abs(hash(request.node.name)) % 10**8}"
-    with reporting(administrator, node, tmp_path / "agent") as (reporter, control):
-        yield Scene(administrator, reporter, control)
-    for kind in ("virtualipmember", "virtualip"):
-        own_api_server.kubectl("delete", kind, "--all")
 
 
 def test_what_control_says_is_in_the_status(scene: Scene) -> None:
