@@ -120,9 +120,9 @@ def test_a_link_written_by_pyroute2_is_read() -> None:
     assert link.usable
 
 
-def link_message(kind: str, *more: tuple[str, object], family: int = 0) -> bytes:
+def link_message(kind: str, *more: tuple[str, object], family: int = 0, flags: int = 0x1) -> bytes:
     message = ifinfmsg()
-    message["family"], message["index"], message["flags"] = family, 9, 0x1
+    message["family"], message["index"], message["flags"] = family, 9, flags
     info = {"attrs": [("IFLA_INFO_KIND", kind)]}
     message["attrs"] = [("IFLA_IFNAME", "ens9.7"), ("IFLA_LINK", 4), ("IFLA_LINKINFO", info), *more]
     message["header"]["type"] = rt.RTM_NEWLINK
@@ -136,6 +136,22 @@ def test_the_base_of_a_vlan_or_macvlan_is_known_and_a_veths_peer_is_none(kind: s
     link = rt.parse_link(link_message(kind))
     assert link is not None
     assert link.base == base
+
+
+@pytest.mark.parametrize(
+    ("flags", "usable"),
+    [
+        # as `ip -d link` prints a bond's: BROADCAST,MULTICAST,MASTER,UP,LOWER_UP while a member of it has carrier
+        (0x1 | 0x2 | 0x40 | 0x400 | 0x1000 | 0x10000, True),
+        # NO-CARRIER,BROADCAST,MULTICAST,MASTER,UP when the last one has lost it
+        (0x1 | 0x2 | 0x400 | 0x1000, False),
+        (0x2 | 0x400 | 0x1000, False),
+    ],
+)
+def test_a_bond_is_usable_while_the_kernel_says_that_one_of_its_members_is(flags: int, usable: bool) -> None:
+    link = rt.parse_link(link_message("bond", ("IFLA_OPERSTATE", "UP" if usable else "DOWN"), flags=flags))
+    assert link is not None
+    assert (link.usable, link.base) == (usable, 0)
 
 
 def test_a_base_in_another_namespace_is_none_of_ours() -> None:
