@@ -3,9 +3,11 @@
 Whatever a process needs is imported within its command: vrrp must not carry scapy, nor control Kubernetes.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,8 +74,52 @@ def _logs(command: _Command) -> _Command:
     return _log_format_option(_log_level_option(command))
 
 
-def _scripts(command: _Command) -> _Command:
-    return _script_directories_option(_scripts_root_option(_allow_root_scripts_option(command)))
+@dataclass(frozen=True, slots=True)
+class _ControlOptions:
+    """What `control` is started with, and what `engine` hands on to it."""
+
+    node: str
+    manifests: Path
+    desired: Path
+    run: Path
+    host_root: Path
+    script_directories: str
+    scripts_root: str
+    allow_root_scripts: bool
+    log_format: str
+    log_level: str
+
+    @property
+    def common(self) -> list[str]:
+        """The words of a command line that every process takes."""
+        return ["--run", str(self.run), "--log-format", self.log_format, "--log-level", self.log_level]
+
+    @property
+    def words(self) -> list[str]:
+        """Those of control."""
+        return [
+            *("--node", self.node, "--manifests", str(self.manifests), "--desired", str(self.desired)),
+            *("--host-root", str(self.host_root), "--script-directories", self.script_directories),
+            *("--scripts-root", self.scripts_root, *["--allow-root-scripts"][: self.allow_root_scripts]),
+            *self.common,
+        ]
+
+
+def _control_options(command: Callable[[_ControlOptions], int]) -> Callable[..., int]:
+    @_node_option
+    @_manifests_option
+    @_desired_option
+    @_run_option
+    @_host_root_option
+    @_script_directories_option
+    @_scripts_root_option
+    @_allow_root_scripts_option
+    @_logs
+    @functools.wraps(command)
+    def take(**options: Any) -> int:
+        return command(_ControlOptions(**options))
+
+    return take
 
 
 def _configure_logs(process: str, log_format: str, log_level: str) -> None:
@@ -88,37 +134,15 @@ def cli() -> None:
 
 
 @cli.command()
-@_node_option
-@_manifests_option
-@_desired_option
-@_run_option
-@_host_root_option
-@_scripts
-@_logs
-def engine(
-    node: str,
-    manifests: Path,
-    desired: Path,
-    run: Path,
-    host_root: Path,
-    script_directories: str,
-    scripts_root: str,
-    allow_root_scripts: bool,
-    log_format: str,
-    log_level: str,
-) -> int:
+@_control_options
+def engine(options: _ControlOptions) -> int:
     """Run vrrp and control together (root in the node's network namespace; no Kubernetes needed)."""
     from virtualip_agent.control.directories import prepare_shared
     from virtualip_agent.engine import run as run_engine
 
-    _configure_logs("engine", log_format, log_level)
-    prepare_shared(run)
-    common = ["--run", str(run), "--log-format", log_format, "--log-level", log_level]
-    directories = ["--manifests", str(manifests), "--desired", str(desired), "--host-root", str(host_root)]
-    scripts = ["--script-directories", script_directories, "--scripts-root", scripts_root]
-    if allow_root_scripts:
-        scripts.append("--allow-root-scripts")
-    return run_engine(["vrrp", *common], ["control", "--node", node, *directories, *scripts, *common])
+    _configure_logs("engine", options.log_format, options.log_level)
+    prepare_shared(options.run)
+    return run_engine(["vrrp", *options.common], ["control", *options.words])
 
 
 @cli.command()
@@ -135,34 +159,17 @@ def vrrp(run: Path, log_format: str, log_level: str) -> int:
 
 
 @cli.command()
-@_node_option
-@_manifests_option
-@_desired_option
-@_run_option
-@_host_root_option
-@_scripts
-@_logs
-def control(
-    node: str,
-    manifests: Path,
-    desired: Path,
-    run: Path,
-    host_root: Path,
-    script_directories: str,
-    scripts_root: str,
-    allow_root_scripts: bool,
-    log_format: str,
-    log_level: str,
-) -> int:
+@_control_options
+def control(options: _ControlOptions) -> int:
     """Run the process that reads files, runs trackers and tells vrrp what to do."""
     from virtualip_agent.control.duty import Options
     from virtualip_agent.control.main import run as run_control
     from virtualip_agent.control.spawner_policy import policy_of
 
-    _configure_logs("control", log_format, log_level)
-    scripts = policy_of(script_directories, allow_root_scripts, scripts_root)
+    _configure_logs("control", options.log_format, options.log_level)
+    scripts = policy_of(options.script_directories, options.allow_root_scripts, options.scripts_root)
     return run_control(
-        Options(node=node, manifests=manifests, desired=desired, run=run, host_root=host_root, scripts=scripts)
+        Options(options.node, options.manifests, options.desired, options.run, options.host_root, scripts)
     )
 
 
