@@ -32,6 +32,8 @@ class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """From vrrp: what real-time scheduling it got, e.g. `SCHED_RR 50` or `nice -20 (SCHED_RR refused: ...)`."""
     active: bool = True
     """From vrrp: False while it stands by because another agent holds this node's lock."""
+    decided: tuple[str, ...] = ()
+    """From vrrp: the routers for which it has a contribution of every tracker, from a control before this one."""
 
 
 class Garp(msgspec.Struct, frozen=True):

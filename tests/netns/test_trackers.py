@@ -194,6 +194,33 @@ def test_a_killed_spawner_comes_back_with_control_and_what_ran_has_not_failed(
     one.wait_state("web", "FAULT")
 
 
+def test_a_control_that_is_started_anew_moves_nothing_by_init_fail_or_one_failure_alone(
+    servers: Servers, tmp_path: Path, scripts: Path
+) -> None:
+    one, two = servers
+    state = scripts / "state"
+    state.mkdir()
+    shutil.chown(state, "nobody")
+    once = state / "once"
+    body = f"#!/bin/sh\nif rm {once} 2> /dev/null; then exit 1; fi\n"
+    check = {"command": [write_script(scripts, "check.sh", body)], "interval": "100ms", "rise": 3, "fall": 3}
+    start(servers, tmp_path, {"name": "check", "script": {**check, "initFail": True}}, scripts=scripts)
+    one.wait_state("web", "MASTER")
+    since = one.wait_state("web", "MASTER")["lastTransitionTime"]
+    two.wait("web", lambda entry: entry["reason"] == "LowerPriority")
+
+    control = one.pid_of("control")
+    os.kill(control, signal.SIGKILL)
+    once.touch()  # its first run is the one that fails
+    deadline = time.monotonic() + 15
+    while one.find("control") in ([], [control]) or once.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    entry = one.wait("web", lambda entry: bool(entry.get("trackers")))
+    assert (entry["state"], entry["lastTransitionTime"]) == ("MASTER", since)
+    assert entry["trackers"][0]["message"] == "exit code 0"
+
+
 HOSTILE = {
     "bomb.sh": "f() { f | f & }; f; wait",
     "flood.sh": "exec yes 0123456789012345678901234567890123456789",

@@ -21,14 +21,17 @@ class Running:
 class World:
     """Everything that was started, and who was told of a change."""
 
-    def __init__(self, first: Check | None = None) -> None:
+    def __init__(self, first: Check | None = None, decided: tuple[str, ...] = ()) -> None:
         self.started: list[Running] = []
+        self.resumed: list[bool] = []
+        """Of each that was started."""
         self.changed: list[str] = []
         self._first = first
-        self.board = TrackerBoard(self._start, self.changed.append)
+        self.board = TrackerBoard(self._start, self.changed.append, decided)
 
     def _start(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker:
         running = Running(check, report)
+        self.resumed.append(origin.resumed)
         self.started.append(running)
         if self._first is not None:
             report(self._first)
@@ -112,6 +115,17 @@ def test_an_edited_check_counts_as_it_did_until_it_has_a_result() -> None:
     assert world.board.contributions("web") == {"apache": Contribution(20)}
     world.started[1].report(Check(False))
     assert world.board.contributions("web") == {"apache": Contribution(0, healthy=False)}
+
+
+def test_where_an_earlier_result_counts_the_tracker_is_told() -> None:
+    world = World(decided=("web",))
+    world.board.run({"web": (tracker(),), "other": (tracker(),)})
+    assert world.resumed == [True, False]  # vrrp knows what web's trackers were worth to a control before this one
+    world.board.run({"web": (tracker(), tracker("new", "new")), "other": (tracker(),)})
+    assert world.resumed[2:] == [False]
+    world.started[1].report(Check(True))
+    world.board.run({"web": (), "other": (tracker(process="edited"),)})
+    assert world.resumed[3:] == [True]
 
 
 def test_a_tracker_that_becomes_one_of_another_kind_waits_for_its_own_result() -> None:

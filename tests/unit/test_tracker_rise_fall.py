@@ -40,6 +40,21 @@ def test_init_fail_starts_as_failed_and_takes_rise_successes() -> None:
     assert healths(state, "++-+++") == "-----+"
 
 
+def test_while_an_earlier_result_counts_one_failure_alone_changes_nothing_either() -> None:
+    # after an edit, or in a control that was started anew beside a MASTER
+    def shown(results: str) -> str:
+        state = RiseFall.start(2, 3, resumed=True)
+        told = []
+        for result in results:
+            state = state.after(GOOD if result == "+" else BAD)
+            told.append("?" if state.shown is None else "+" if state.shown.passed else "-")
+        return "".join(told)
+
+    assert shown("-++-") == "??++"
+    assert shown("--+---") == "?????-"
+    assert shown("+--+-++") == "??????+"
+
+
 @given(st.integers(1, 5), st.integers(1, 5), st.text("+-", min_size=1, max_size=60))
 def test_it_changes_exactly_when_enough_disagree_in_a_row(rise: int, fall: int, results: str) -> None:
     shown = healths(RiseFall(rise, fall), results)

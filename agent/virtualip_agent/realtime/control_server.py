@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +30,16 @@ def _is_ours(client: socket.socket) -> bool:
 class ControlServer:
     """Nothing here waits: a control that does not read is cut off, and gets the whole picture when it returns."""
 
-    def __init__(self, path: Path, scheduling: str, register: Callable[[socket.socket], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        scheduling: str,
+        register: Callable[[socket.socket], None],
+        decided: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._scheduling = scheduling
         self._register = register
+        self._decided = decided
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         self.listener = socket.socket(
@@ -73,7 +80,12 @@ class ControlServer:
         return first and bool(self._clients)
 
     def _greet(self, client: socket.socket) -> None:
-        hello = ipc.Hello(pid=os.getpid(), scheduling=self._scheduling, active=client is self._clients[0])
+        hello = ipc.Hello(
+            pid=os.getpid(),
+            scheduling=self._scheduling,
+            active=client is self._clients[0],
+            decided=tuple(self._decided()),
+        )
         self._send_to(client, ipc.encode(hello))
 
     def read(self, client: socket.socket) -> tuple[list[ipc.ToVrrp], bool]:

@@ -68,6 +68,11 @@ class Engine:
         """After stop: every router is released."""
         return self._stopping and not self._routers
 
+    @property
+    def decided(self) -> list[str]:
+        """The routers of which every tracker's contribution is known."""
+        return [name for name, it in self._routers.items() if it.contributions.keys() >= set(it.config.trackers)]
+
     # ---- inputs
 
     def receive(self, receiver: Receiver, now: int, until: int) -> None:

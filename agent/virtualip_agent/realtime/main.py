@@ -39,7 +39,9 @@ class Loop:
         self._routes = RouteSocket()
         self._readers = Readers(self._epoll)
         self._clients: dict[int, socket.socket] = {}
-        self._control = ControlServer(vrrp_socket_path(run_directory), scheduling, self._register_client)
+        self._control = ControlServer(
+            vrrp_socket_path(run_directory), scheduling, self._register_client, lambda: self._engine.decided
+        )
         ports = Ports(self._readers.register, self._readers.unregister)
         self._engine = Engine(self._routes, ports, FrameSender(), self._control.send)
         self._wake_up = wake_up

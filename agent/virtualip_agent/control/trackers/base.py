@@ -34,6 +34,9 @@ class Origin:
 
     virtual_ip: str
     tracker: str
+    resumed: bool = False
+    """An earlier result counts until this tracker has its own: of the check before an edit, or what vrrp was told by a
+    control before this one."""
 
 
 Result = Check | Number | Unusable

@@ -1,7 +1,7 @@
 """All trackers of the node: which run, what they said last, and what that is worth."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,8 +33,10 @@ class _Entry:
 class TrackerBoard:
     """Runs what is declared. `on_change` is called with the VirtualIP's name when a result of its trackers changed."""
 
-    def __init__(self, start: Starter, on_change: Callable[[str], None]) -> None:
+    def __init__(self, start: Starter, on_change: Callable[[str], None], decided: Collection[str] = ()) -> None:
+        """`decided`: the VirtualIPs whose trackers' contributions vrrp knows from a control before this one."""
         self._start = start
+        self._decided = decided
         self._on_change = on_change
         self._entries: dict[str, dict[str, _Entry]] = {}
 
@@ -54,6 +56,7 @@ class TrackerBoard:
                     entries[tracker.name] = entry
                 else:
                     entries[tracker.name] = self._begin(name, tracker, entry)
+        self._decided = ()
         for entries in before.values():
             for entry in entries.values():
                 if entry.running is not None:
@@ -65,7 +68,7 @@ class TrackerBoard:
             # until the edited check has a result the old one's counts: an edit must not take a MASTER's priority away
             entry.result, entry.healthy, entry.since = before.result, before.healthy, before.since
             self._settle(entry)
-        origin = Origin(name, tracker.name)
+        origin = Origin(name, tracker.name, resumed=entry.result is not None or name in self._decided)
         entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result), origin)
         return entry
 

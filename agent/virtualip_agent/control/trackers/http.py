@@ -117,6 +117,7 @@ class HttpProbe:
             raise NotUsable("holds no certificate") from None
 
 
-def start_http(check: HttpTracker, report: Report, root: Path) -> Periodic:
+def start_http(check: HttpTracker, report: Report, root: Path, *, resumed: bool = False) -> Periodic:
     """Tries from now on."""
-    return Periodic(HttpProbe(check, root), check.interval, RiseFall(check.rise, check.fall), report)
+    counted = RiseFall.start(check.rise, check.fall, resumed=resumed)
+    return Periodic(HttpProbe(check, root), check.interval, counted, report)

@@ -38,8 +38,8 @@ class Periodic:
                 log.exception("a try failed in a way nobody thought of")
                 outcome = Outcome(False, f"internal error, {type(error).__name__}")
             self._counted = self._counted.after(outcome)
-            assert self._counted.shown is not None
-            self._report(self._counted.shown)
+            if self._counted.shown is not None:
+                self._report(self._counted.shown)
             due = max(due + self._interval, loop.time())
             await asyncio.sleep(due - loop.time())
 

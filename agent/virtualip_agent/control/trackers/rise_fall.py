@@ -2,7 +2,8 @@
 
 keepalived.conf(5), vrrp_script, and its source: the first result decides by itself, whichever it is (`initFail` starts
 as failed instead, and then `rise` successes are needed); afterwards `rise` successes in a row heal and `fall` failures
-in a row break, and a result of the other kind begins the count anew.
+in a row break, and a result of the other kind begins the count anew. Ours: where an earlier result still counts, as
+after an edit, the first is none before enough in a row say the same.
 """
 
 from dataclasses import dataclass, replace
@@ -33,6 +34,13 @@ class RiseFall:
     _reason: str = ""
     _against: int = 0
     """Results in a row that disagree with it."""
+    _in_a_row: int | None = None
+    """While an earlier result still counts: the successes in a row, or less than 0 the failures."""
+
+    @classmethod
+    def start(cls, rise: int, fall: int, *, resumed: bool) -> "RiseFall":
+        """Before the first try; `resumed`: an earlier result counts until then, though it is not known here."""
+        return cls(rise, fall, _in_a_row=0 if resumed else None)
 
     @classmethod
     def failed(cls, rise: int, fall: int, message: str) -> "RiseFall":
@@ -41,6 +49,10 @@ class RiseFall:
 
     def after(self, outcome: Outcome) -> "RiseFall":
         """The state after one more try."""
+        if self.shown is None and self._in_a_row is not None:
+            in_a_row = max(self._in_a_row, 0) + 1 if outcome.passed else min(self._in_a_row, 0) - 1
+            if -self.fall < in_a_row < self.rise:
+                return replace(self, _in_a_row=in_a_row)
         if self.shown is not None and outcome.passed != self.shown.passed:
             against = self._against + 1
             if against < (self.rise if outcome.passed else self.fall):

@@ -43,8 +43,8 @@ class RunningScriptTracker:
     def __init__(self, check: ScriptTracker, report: Report, spawner: Spawner, origin: Origin) -> None:
         names = {"VIRTUALIP_NAME": origin.virtual_ip, "VIRTUALIP_TRACKER": origin.tracker}
         self._runs = _Runs(check, spawner, dict(check.env) | names)
-        counted = RiseFall(check.rise, check.fall)
-        if check.init_fail:
+        counted = RiseFall.start(check.rise, check.fall, resumed=origin.resumed)
+        if check.init_fail and not origin.resumed:
             counted = RiseFall.failed(check.rise, check.fall, "not run yet")
         self._periodic = Periodic(self._runs, check.interval, counted, report)
 

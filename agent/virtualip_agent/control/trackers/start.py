@@ -51,9 +51,9 @@ class Facilities:
             case InterfaceTracker():
                 return RunningInterfaceTracker(check, report, self.links)
             case HttpTracker():
-                return start_http(check, report, self.root)
+                return start_http(check, report, self.root, resumed=origin.resumed)
             case TcpTracker():
-                return start_tcp(check, report)
+                return start_tcp(check, report, resumed=origin.resumed)
             case ScriptTracker():
                 return RunningScriptTracker(check, report, self.spawner, origin)
             case PodReadyTracker():

@@ -17,8 +17,7 @@ async def try_once(check: TcpTracker) -> Outcome:
     return Outcome(True, "connected")
 
 
-def start_tcp(check: TcpTracker, report: Report) -> Periodic:
+def start_tcp(check: TcpTracker, report: Report, *, resumed: bool = False) -> Periodic:
     """Tries from now on."""
-    return Periodic(
-        lambda: within(check.timeout, try_once(check)), check.interval, RiseFall(check.rise, check.fall), report
-    )
+    counted = RiseFall.start(check.rise, check.fall, resumed=resumed)
+    return Periodic(lambda: within(check.timeout, try_once(check)), check.interval, counted, report)
