@@ -226,11 +226,9 @@ class Link:
     def _contribution_difference(
         self, name: str, besides: Mapping[str, ipc.Contribution] = MappingProxyType({})
     ) -> Iterator[ipc.ToVrrp]:
+        # After a restart of control not every tracker has a result: vrrp keeps what it knows of the others.
         wanted = {**besides, **self._contributions.get(name, {})}
-        told = self._told_contributions.get(name)
-        if told is None and not wanted.keys() >= set(self._routers[name].trackers):
-            return  # vrrp may know all of them from a control before us: half a map would change its priority
-        if (told or {}) != wanted:
+        if self._told_contributions.get(name, {}) != wanted:
             yield ipc.SetContributions(name, wanted)
 
     def _note(self, message: ipc.ToVrrp) -> None:
