@@ -116,10 +116,9 @@ class FakeVrrp:
                 self.routers[config.name] = config
                 self._recompute(config.name)
             case ipc.SetContributions(name=name, contributions=contributions):
-                config = self.routers.get(name)
-                trackers = config.trackers if config is not None else ()
+                trackers = self.routers[name].trackers if name in self.routers else ()
                 known = {key: it for key, it in self.contributions.get(name, {}).items() if key in trackers}
-                self.contributions[name] = known | dict(contributions)
+                self.contributions[name] = known | contributions
                 self._recompute(name)
             case ipc.RemoveRouter(name=name):
                 self._remove(name)
