@@ -1,5 +1,6 @@
 """S8: what notify commands are told, in which order, and what becomes of those that fail or hang."""
 
+import json
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from article import fast
 from machine import Machine, children
 from segment import Host, Segment
 from tracked import start_sample, write_ping, write_script
+from virtualip_agent.run_directory import notified_path
 
 Servers = tuple[Machine, Machine]
 
@@ -128,6 +130,9 @@ def test_a_control_that_is_restarted_tells_nothing_twice_and_what_it_missed(
     start(one, scripts, notify=[notify(scripts, told)])
     begun = of("web", ("BACKUP", 244), ("MASTER", 244))
     wait_told(told, begun)
+    # and the command has ended: one that control is killed in the middle of is told again
+    notified = notified_path(one.run_directory)
+    wait_for(lambda: json.loads(notified.read_text())["web"][0] == "MASTER", notified.read_text)
     control = one.pid_of("control")
     os.kill(control, signal.SIGKILL)
     wait_for(lambda: one.find("control") not in ([], [control]), lambda: one.log())
