@@ -19,6 +19,7 @@ from peers import Keepalived, Setup
 from segment import Host, Segment
 from virtualip_agent.control.history import read_history
 from virtualip_agent.control.witness.ask import asker
+from virtualip_agent.control.witness.listen import Heed, Listener
 from virtualip_agent.desired_file import encode
 from virtualip_agent.run_directory import history_path
 from virtualip_api.member import Peer, member_spec
@@ -289,9 +290,7 @@ def test_who_has_an_address_is_asked_by_arp_and_by_neighbour_solicitation(lan: S
     wanted = VIP if version == 4 else "2001:db8::200"
     for host in (asking, holder, other):
         host.enable_ipv6()
-    if version == 6:
-        while "tentative" in asking.run("ip -6 addr show dev eth0"):
-            time.sleep(0.1)
+    wait_for_addresses(asking)
     for host in (holder, other):
         host.run(f"ip addr add {wanted}/{32 if version == 4 else 128} dev eth0" + (" nodad" if version == 6 else ""))
     source = asking.address if version == 4 else asking.link_local()
@@ -303,3 +302,51 @@ def test_who_has_an_address_is_asked_by_arp_and_by_neighbour_solicitation(lan: S
             time.sleep(0.05)
             found |= opened.answers().get(ipaddress.ip_address(wanted), frozenset())
     assert found == {holder.mac, other.mac}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_survey_hears_all_vrrp_but_the_members_own_talk(lan: Segment, version: int) -> None:
+    watching, member, foreign = lan.host("192.168.122.101"), lan.host("192.168.122.102"), lan.host("192.168.122.66")
+    for host in (watching, member, foreign):
+        host.enable_ipv6()
+    hosts = (member, foreign)
+    wait_for_addresses(watching, *hosts)
+    sources = {host: host.address if version == 4 else host.link_local() for host in hosts}
+    known = frozenset({ipaddress.ip_address(sources[member]).packed})
+    with watching.entered():
+        listener = Listener("eth0", version)
+    listener.heed(Heed(frozenset({51, 52}), known))
+    for host in hosts:
+        for vrid in (51, 52, 77):
+            for ttl in (255, 64):
+                host.run([sys.executable, "-c", one_message(version, sources[host], vrid, ttl)])
+    time.sleep(0.2)
+    heard = {(str(one.source), one.vrid, one.ttl) for one in listener.overheard()}
+    listener.close()
+    everything = {(sources[host], vrid, ttl) for host in hosts for vrid in (51, 52, 77) for ttl in (255, 64)}
+    assert everything - heard == {(sources[member], 51, 255), (sources[member], 52, 255)}
+
+
+def wait_for_addresses(*hosts: Host) -> None:
+    for host in hosts:
+        while "tentative" in host.run("ip -6 addr show dev eth0"):
+            time.sleep(0.1)
+
+
+def one_message(version: int, source: str, vrid: int, ttl: int) -> str:
+    """A program that sends one advertisement."""
+    if version == 4:
+        return (
+            "import socket\n"
+            "s=socket.socket(socket.AF_INET,socket.SOCK_RAW,112)\n"
+            f"s.setsockopt(0,socket.IP_MULTICAST_TTL,{ttl})\n"
+            f"s.setsockopt(0,socket.IP_MULTICAST_IF,socket.inet_aton('{source}'))\n"
+            f"s.sendto(bytes([0x31,{vrid},9,1,0,100,0,0,10,0,0,1]),('224.0.0.18',0))\n"
+        )
+    return (
+        "import socket\n"
+        "s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,112)\n"
+        "i=socket.if_nametoindex('eth0')\n"
+        f"s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,{ttl})\n"
+        f"s.sendto(bytes([0x31,{vrid},9,1,0,100,0,0]+[254,128]+[0]*14),('ff02::12',0,0,i))\n"
+    )

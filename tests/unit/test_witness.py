@@ -244,6 +244,16 @@ def test_beside_a_static_manifest_only_other_addresses_make_a_foreign_router() -
     assert [one.address for one in found] == [str(FOREIGN)]
 
 
+def test_who_says_now_this_now_that_changes_what_is_told_of_it_seldom() -> None:
+    strangers = Strangers()
+    told = []
+    for number in range(1200):
+        addresses = frozenset({ip_address(0x0A000000 + number)})
+        strangers.heard("eth0", overheard(FOREIGN, ttl=number % 256, addresses=addresses), number / 10)
+        told += [one.message for one in strangers.at(POST)]
+    assert len(set(told)) <= 4
+
+
 def test_a_flood_of_made_up_senders_is_bounded_and_leaves_room_for_who_goes_on() -> None:
     strangers = Strangers()
     for number in range(10_000):

@@ -16,6 +16,8 @@ TOLD_AFTER: Final = 3.0
 """Seconds for which it must have been heard: a member of a plan that has not reached us yet is none of this."""
 OVER_AFTER: Final = 130.0
 """Seconds of silence: three of the longest interval of VRRPv3."""
+CHANGES_AFTER: Final = 30.0
+"""Seconds: who says now this, now that, must not make us write each time."""
 MOST: Final = 64
 _SHOWN: Final = 3
 
@@ -35,6 +37,7 @@ class ForeignRouter:
 class _Heard:
     first: float
     last: float
+    changed: float
     ttl: int
     addresses: frozenset[IPAddress]
 
@@ -55,9 +58,10 @@ class Strangers:
         if known is None:
             if len(self._heard) >= MOST and not self._make_room(now):
                 return
-            known = self._heard[key] = _Heard(now, now, message.ttl, message.addresses)
+            known = self._heard[key] = _Heard(now, now, now, message.ttl, message.addresses)
         known.last = now
-        known.ttl, known.addresses = message.ttl, message.addresses
+        if (known.ttl, known.addresses) != (message.ttl, message.addresses) and now - known.changed >= CHANGES_AFTER:
+            known.ttl, known.addresses, known.changed = message.ttl, message.addresses, now
 
     def forget(self, now: float) -> None:
         """Who has been silent for long is gone."""
