@@ -71,7 +71,7 @@ class Engine:
     @property
     def decided(self) -> list[str]:
         """The routers of which every tracker's contribution is known."""
-        return [name for name, it in self._routers.items() if it.contributions.keys() >= set(it.config.trackers)]
+        return [name for name, router in self._routers.items() if router.decided]
 
     # ---- inputs
 
@@ -179,13 +179,8 @@ class Engine:
 
     def _set_contributions(self, name: str, contributions: dict[str, ipc.Contribution], now: int) -> None:
         router = self._routers.get(name)
-        if router is None:
-            return
-        # A control that has just started does not know every tracker yet: the last word stands until the next.
-        known = {key: value for key, value in router.contributions.items() if key in router.config.trackers}
-        new = {key: Contribution(value.value, value.fault, value.healthy) for key, value in contributions.items()}
-        router.contributions = known | new
-        self._handle(router, ev.ContributionsChanged(router.contributions), now)
+        if router is not None:
+            self._handle(router, ev.ContributionsChanged(router.contribute(contributions)), now)
 
     def _remove(self, name: str, now: int) -> None:
         router = self._routers.get(name)

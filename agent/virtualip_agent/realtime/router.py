@@ -1,6 +1,7 @@
 """One virtual router as it runs here: the core beside its configuration, interface, templates and counters."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_interface
 from socket import AF_INET
@@ -98,6 +99,19 @@ class RunningRouter:
         """What it may advertise from; None: whatever is best."""
         named = self.config.sources
         return None if named is None else frozenset(ip_address(source).packed for source in named)
+
+    def contribute(self, contributions: Mapping[str, ipc.Contribution]) -> Mapping[str, Contribution]:
+        """Takes in what control says of the trackers; all that is known of them. A control that has just started does
+        not know every one yet: the last word stands until the next."""
+        known = {key: value for key, value in self.contributions.items() if key in self.config.trackers}
+        new = {key: Contribution(value.value, value.fault, value.healthy) for key, value in contributions.items()}
+        self.contributions = known | new
+        return self.contributions
+
+    @property
+    def decided(self) -> bool:
+        """Whether every tracker's contribution is known."""
+        return self.contributions.keys() >= set(self.config.trackers)
 
     def count(self, counter: str, by: int = 1) -> None:
         """One more."""
