@@ -106,7 +106,11 @@ def make_plan(
         peers=tuple(
             Peer(node.name, advertises_from(node, spec)) for node in sorted(chosen, key=lambda node: node.name)
         ),
-        advice=(*advice(spec, {-negated for negated, _ in weighed}), *_taken_addresses(spec, chosen)),
+        advice=(
+            *advice(spec, {-negated for negated, _ in weighed}),
+            *_taken_addresses(spec, chosen),
+            *_unheard(spec, chosen),
+        ),
     )
 
 
@@ -119,6 +123,21 @@ def _taken_addresses(spec: VirtualIPSpec, nodes: Iterable[Node]) -> Iterator[Adv
                 "NodeAddressTaken",
                 f"Node {node.name} has {taken[0]} among its InternalIPs: its kubelet takes the VirtualIP for the "
                 "node's own address; start it with --node-ip",
+            )
+
+
+def _unheard(spec: VirtualIPSpec, nodes: Collection[Node]) -> Iterator[Advice]:
+    """Where members are heard by name alone: who has none."""
+    if not spec.heard_by_name:
+        return
+    field = "spec.transport" if spec.transport == "Unicast" else "spec.strictPeers"
+    for family in spec.families:
+        without = sorted(node.name for node in nodes if family not in map(family_of, advertises_from(node, spec)))
+        if without:
+            yield Advice(
+                "NodeAddressMissing",
+                f"{field} and spec.addresses: no address of {family} is known of {', '.join(without)}, so that the "
+                "other members do not hear it; name one in spec.nodeAddresses",
             )
 
 

@@ -79,6 +79,17 @@ def test_peers_are_all_members_with_their_internal_addresses_of_the_families_at_
     assert [str(address) for address in peer.addresses] == ["192.0.2.1", "2001:db8::1"]
 
 
+@pytest.mark.parametrize("field", [{"transport": "Unicast"}, {"strictPeers": True}])
+def test_who_would_not_be_heard_for_want_of_an_address_is_told_of(field: dict[str, Any]) -> None:
+    both = ["192.0.2.10/32", "2001:db8::10/64"]
+    named = [{"nodeName": "a", "addresses": ["fe80::1"]}]
+    plan = plan_of(nodes("a", "b"), addresses=both, nodeAddresses=named, **field)
+    (said,) = plan.advice
+    assert said.reason == "NodeAddressMissing"
+    assert said.text.startswith(f"spec.{next(iter(field))} and spec.addresses: no address of IPv6 is known of b, ")
+    assert plan_of(nodes("a", "b"), addresses=both).advice == ()
+
+
 def test_what_nodeaddresses_says_of_a_node_counts_before_what_the_node_says() -> None:
     both = ["192.0.2.10/32", "2001:db8::10/64"]
     named = [{"nodeName": "a", "addresses": ["198.51.100.1"]}, {"nodeName": "b", "addresses": ["fe80::2"]}]
