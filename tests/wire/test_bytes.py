@@ -21,7 +21,11 @@ from virtualip_api.virtual_ip import parse_spec
 SOURCE = socket.inet_aton("192.168.122.101")
 GROUP = socket.inet_aton("224.0.0.18")
 VIP = socket.inet_aton("192.168.122.200")
+SOURCE6 = socket.inet_pton(socket.AF_INET6, "fe80::101")
+GROUP6 = socket.inet_pton(socket.AF_INET6, "ff02::12")
+VIP6 = socket.inet_pton(socket.AF_INET6, "2001:db8::200")
 ETHERNET = bytes.fromhex("01005e000012 02005e000101 0800")
+ETHERNET6 = bytes.fromhex("333300000012 02005e000101 86dd")
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="not installed: tshark")
 needs_keepalived = pytest.mark.skipif(shutil.which("keepalived") is None, reason="not installed: keepalived")
@@ -33,6 +37,13 @@ def advertisement(priority: int, password: bytes = b"", **spec: Any) -> bytes:
     whole = {"addresses": ["192.168.122.200/24"], "vrid": 51} | spec
     template = advertisement_payload(Instance("web", Source.MANIFEST, parse_spec(whole), 244, password))
     return stamp(template, priority, SOURCE, GROUP)
+
+
+def advertisement6(priority: int, **spec: Any) -> bytes:
+    """The same over IPv6; the link-local address comes first (RFC 9568, section 5.2.9)."""
+    whole = {"addresses": ["2001:db8::200/64"], "vrid": 51, "version": 3} | spec
+    template = advertisement_payload(Instance("web", Source.MANIFEST, parse_spec(whole), 244))
+    return stamp(template, priority, SOURCE6, GROUP6)
 
 
 def without_pseudo_header(payload: bytes) -> bytes:
@@ -69,12 +80,36 @@ def test_and_we_read_them(name: str) -> None:
     assert read.priority == payload[2]
 
 
+VECTORS6 = {
+    "one address": (advertisement6(254), "3133fe01 0064a18e 20010db8 00000000 00000000 00000200"),
+    "resigns": (advertisement6(0), "31330001 00649f8f 20010db8 00000000 00000000 00000200"),
+    "link-local first": (
+        advertisement6(100, addresses=["2001:db8::200/64", "fe80::200/64"], advertInterval="100ms"),
+        "31336402 000a3b57 fe800000 00000000 00000000 00000200 20010db8 00000000 00000000 00000200",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS6)
+def test_the_bytes_over_ipv6_are_these_and_we_read_them(name: str) -> None:
+    payload, expected = VECTORS6[name]
+    assert payload.hex() == expected.replace(" ", "")
+    read = parse(payload, SOURCE6, GROUP6)
+    assert isinstance(read, Advertisement)
+    assert (read.vrid, read.priority) == (51, payload[2])
+    assert VIP6 in read.addresses
+
+
 # ---- tshark
 
 
 def in_a_frame(payload: bytes) -> bytes:
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0xC0, 20 + len(payload), 0, 0x4000, 255, 112, 0, SOURCE, GROUP)
     return ETHERNET + head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + payload
+
+
+def in_a_frame6(payload: bytes) -> bytes:
+    return ETHERNET6 + struct.pack("!IHBB16s16s", 6 << 28, len(payload), 112, 255, SOURCE6, GROUP6) + payload
 
 
 def tshark(path: Path, frames: list[bytes], *arguments: str) -> str:
@@ -114,6 +149,20 @@ def test_tshark_has_nothing_to_say_against_them(tmp_path: Path) -> None:
     others = ["-Y", "_ws.expert && !(vrrp.prio == 0)", "-T", "fields", "-e", "_ws.expert.message"]
     remarks = tshark(tmp_path / "ours.pcap", frames, *others)
     assert remarks == ""
+
+
+@needs_tshark
+def test_nor_against_those_over_ipv6(tmp_path: Path) -> None:
+    frames = [in_a_frame6(payload) for payload, _ in VECTORS6.values()]
+    names = ("vrrp.version", "vrrp.prio", "vrrp.checksum.status", "vrrp.short_adver_int", "vrrp.ipv6_addr",
+             "ipv6.hlim", "_ws.malformed")  # fmt: skip
+    fields = [word for name in names for word in ("-e", name)]
+    lines = tshark(tmp_path / "v6.pcap", frames, "-T", "fields", *fields).splitlines()
+    assert [line.split("\t") for line in lines] == [
+        ["3", "254", "1", "100", "2001:db8::200", "255", ""],
+        ["3", "0", "1", "100", "2001:db8::200", "255", ""],
+        ["3", "100", "1", "10", "fe80::200,2001:db8::200", "255", ""],
+    ]
 
 
 @needs_tshark

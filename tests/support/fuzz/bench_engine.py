@@ -1,9 +1,11 @@
 """The real engine on a table: its sockets and its kernel are lists."""
 
 import socket
+import sys
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, Final
 
 from virtual_lan import advertisement_template
 from virtualip_agent import ipc
@@ -13,16 +15,25 @@ from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.route_socket import Change
 from virtualip_agent.realtime.vrrp_sockets import Receiver
 from virtualip_agent.rtnetlink import Address, Link
-from virtualip_agent.vrrp.packet import GROUP
+from virtualip_agent.vrrp.packet import GROUP, GROUP_V6
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import SECOND
 
-INDEX = 2
-SOURCE = bytes([192, 168, 122, 101])
-MEMBER = bytes([192, 168, 122, 102])
-DESTINATION = bytes(int(part) for part in GROUP.split("."))
-PASSWORD = b"12345\0\0\0"
-_NO_HURRY = 1 << 62
+if TYPE_CHECKING:
+    from fuzz.packets import Drawn
+
+INDEX: Final = 2
+SOURCES: Final = {4: bytes([192, 168, 122, 101]), 6: bytes([0xFE, 0x80, *bytes(12), 1, 1])}
+MEMBERS: Final = {4: bytes([192, 168, 122, 102]), 6: bytes([0xFE, 0x80, *bytes(12), 1, 2])}
+GROUPS: Final = {4: ip_address(GROUP).packed, 6: ip_address(GROUP_V6).packed}
+VIPS: Final = {
+    (4, 51): bytes([192, 168, 122, 200]),
+    (4, 52): bytes([192, 168, 122, 201]),
+    (6, 51): ip_address("2001:db8::200").packed,
+}
+"""By family and VRID."""
+PASSWORD: Final = b"12345\0\0\0"
+_NO_HURRY: Final = 1 << 62
 
 
 class Routes:
@@ -31,7 +42,8 @@ class Routes:
     def __init__(self) -> None:
         self.interfaces = Interfaces()
         self.interfaces.links[INDEX] = Link(INDEX, "eth0", b"\x52\x54\0\0\0\1", up=True, running=True)
-        self.interfaces.put(Address(INDEX, SOURCE, 24))
+        self.interfaces.put(Address(INDEX, SOURCES[4], 24))
+        self.interfaces.put(Address(INDEX, SOURCES[6], 64))
 
     def change(self, changes: Sequence[Change]) -> list[int]:
         for change in changes:
@@ -48,8 +60,6 @@ class Routes:
 class Sender:
     """Counts what is sent."""
 
-    destination = DESTINATION
-
     def __init__(self, source: bytes) -> None:
         self.source = source
         self.sent = 0
@@ -59,57 +69,72 @@ class Sender:
 
 
 class Ports:
-    """One socket, in which nothing is lost."""
+    """A socket for each family, in which nothing is lost."""
 
     dropped = 0
 
     def __init__(self) -> None:
-        self.sender = Sender(SOURCE)
-        self.cache = AdvertisementCache()
+        self.senders = {source: Sender(source) for source in SOURCES.values()}
+        self.caches = {family: AdvertisementCache() for family in SOURCES}
 
-    def open(self, *_: Any) -> Sender:
-        return self.sender
+    def open(self, _link: Any, source: bytes, _vrid: int) -> Sender:
+        return self.senders[source]
 
     def close_unused(self, *_: Any) -> None: ...
 
     def forget_advertisements(self) -> None:
-        self.cache.clear()
+        for cache in self.caches.values():
+            cache.clear()
 
 
 class Queue:
     """A socket that has received."""
 
     def __init__(self) -> None:
-        self.packets: deque[bytes] = deque()
+        self.packets: deque[Drawn] = deque()
 
     def recv(self, size: int) -> bytes:
+        """IPv4: with its header."""
+        return self._next().ipv4[:size]
+
+    def recvmsg(self, size: int, _: int) -> tuple[bytes, list[tuple[int, int, bytes]], int, tuple[str, int, int, int]]:
+        """IPv6: what was in the header comes beside the data."""
+        packet = self._next()
+        ancillary = [
+            (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT, packet.ttl.to_bytes(4, sys.byteorder)),
+            (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packet.destination + INDEX.to_bytes(4, sys.byteorder)),
+        ]
+        return packet.message[:size], ancillary, 0, (f"{ip_address(packet.source)}%eth0", 0, 0, INDEX)
+
+    def _next(self) -> "Drawn":
         if not self.packets:
             raise BlockingIOError
-        return self.packets.popleft()[:size]
+        return self.packets.popleft()
 
 
 class BenchEngine:
-    """Two routers on eth0: VRID 51 is v3, VRID 52 is v2 with a password. A second member is planned."""
+    """Three routers on eth0: VRID 51 is v3, for each family; VRID 52 is v2 with a password. A second member is
+    planned."""
 
     def __init__(self) -> None:
         self.published: list[Any] = []
         ports = Ports()
         routes: Any = Routes()
         self.engine = Engine(routes, ports, Sender(b""), self.published.append)  # type: ignore[arg-type]
-        self.queue = Queue()
-        self.receiver = Receiver.__new__(Receiver)
-        self.receiver.index, self.receiver.family, self.receiver.cache = INDEX, socket.AF_INET, ports.cache
-        self.receiver._socket = self.queue  # type: ignore[assignment]
+        self.queues = {family: Queue() for family in SOURCES}
+        self.receivers = {family: _receiver(family, self.queues[family], ports.caches[family]) for family in SOURCES}
         self.now = SECOND
-        for vrid, version in ((51, 3), (52, 2)):
-            self.engine.command(ipc.SetRouter(_config(vrid, version)), self.now)
+        for family, vrid in VIPS:
+            self.engine.command(ipc.SetRouter(_config(family, vrid)), self.now)
         self.engine.flush(self.now)
 
-    def receive(self, packets: list[bytes]) -> None:
+    def receive(self, packets: "list[Drawn]") -> None:
         """One wake-up."""
-        self.queue.packets.extend(packets)
-        self.engine.receive(self.receiver, self.now, _NO_HURRY)
-        assert not self.queue.packets
+        for packet in packets:
+            self.queues[packet.family].packets.append(packet)
+        for family, queue in self.queues.items():
+            self.engine.receive(self.receivers[family], self.now, _NO_HURRY)
+            assert not queue.packets
 
     def run(self, nanoseconds: int) -> None:
         """Time passes."""
@@ -136,19 +161,27 @@ class BenchEngine:
         return answer
 
 
-def _config(vrid: int, version: int) -> ipc.RouterConfig:
-    vip = bytes([192, 168, 122, 149 + vrid])
+def _receiver(family: int, queue: Queue, cache: AdvertisementCache) -> Receiver:
+    receiver = Receiver.__new__(Receiver)
+    receiver.index, receiver.cache = INDEX, cache
+    receiver.family = socket.AF_INET if family == 4 else socket.AF_INET6
+    receiver._socket = queue  # type: ignore[assignment]
+    return receiver
+
+
+def _config(family: int, vrid: int) -> ipc.RouterConfig:
+    vip, version = VIPS[family, vrid], 2 if vrid == 52 else 3
     password = PASSWORD if version == 2 else b""
     settings = Settings(vrid, version, frozenset({vip}), 100, authentication=password)
     return ipc.RouterConfig(
-        name=f"v{version}",
+        name=f"v{version}-{family}",
         vrid=vrid,
         version=version,
         interface="eth0",
-        addresses=(".".join(map(str, vip)) + "/24",),
+        addresses=(f"{ip_address(vip)}/{24 if family == 4 else 128}",),
         base_priority=100,
         advert_interval=SECOND,
         authentication=password,
-        members=("192.168.122.101", "192.168.122.102"),
+        members=(str(ip_address(SOURCES[family])), str(ip_address(MEMBERS[family]))),
         advertisement=advertisement_template(settings),
     )

@@ -46,7 +46,7 @@ def _batch(bench: BenchEngine, rng: random.Random, tally: Tally) -> None:
         counts = may_count(packet)
         before = None if counts else bench.snapshot()
         bench.receive([packet])
-        assert counts or bench.snapshot() == before, f"changed by {packet.hex()}"
+        assert counts or bench.snapshot() == before, f"changed by {packet}"
         tally.packets += 1
         tally.accepted += counts
     bench.engine.flush(bench.now)
