@@ -9,6 +9,7 @@ from one_router import OneRouter, host
 from virtual_lan import VirtualLan
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
+from virtualip_agent.vrrp.packet import Advertisement, Drop
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
 PASSWORD = b"12345\0\0\0"
@@ -177,3 +178,12 @@ def test_a_master_whose_interval_was_shortened_has_not_overslept_and_stays(versi
     router.until(router.now / SECOND + 0.1)
     assert router.hear(100) == [fx.SendGratuitousArp(), fx.SendAdvertisement(200)]
     assert router.state == "MASTER"
+
+
+def test_what_is_dropped_says_nothing_of_what_differs() -> None:
+    """Found by fuzzing: a member's advertisement of another version made the difference in its others forgotten."""
+    router = OneRouter()
+    router.hear(200, addresses=frozenset({host(201)}))
+    router.tell(ev.Heard(Advertisement(2, 51, 200, SECOND, router.core.settings.addresses), host(102)))
+    assert router.core.drops[Drop.VERSION] == 1
+    assert router.core.mismatches == {host(102): "addresses"}

@@ -3,8 +3,9 @@
 import pytest
 
 from one_router import OneRouter, host
+from virtual_lan import GROUP, advertisement_template
 from virtualip_agent.vrrp import effects as fx
-from virtualip_agent.vrrp.packet import Drop
+from virtualip_agent.vrrp.packet import Advertisement, Drop, parse, stamp
 from virtualip_agent.vrrp.timing import SECOND, master_down_interval, skew_time
 
 PASSWORD = b"12345\0\0\0"
@@ -91,3 +92,11 @@ def test_a_members_longer_interval_is_waited_for_when_an_edit_has_reached_half_o
     router.hear(200, interval=5)
     assert router.core.mismatches == {host(102): "interval 5s"}
     assert router.deadline == pytest.approx(1 + 15 + 156 / 256)
+
+
+def test_section_5_3_10_without_authentication_the_eight_bytes_are_not_looked_at() -> None:
+    template = advertisement_template(OneRouter(version=2).core.settings)
+    filled = stamp(template[:-8] + b"whatever", 100, host(102), GROUP)
+    read = parse(filled, host(102), GROUP)
+    assert isinstance(read, Advertisement)
+    assert read.authentication == b""

@@ -35,7 +35,7 @@ class Reception:
         drop, mismatch = judge(event.advertisement, event.source, settings)
         if mismatch:
             self._count("mismatch")
-        if event.source in settings.members:
+        if drop is None and event.source in settings.members:
             self._until[event.source] = now + _INTERVALS * max(event.advertisement.interval, settings.advert_interval)
             if self.mismatches.get(event.source, "") != mismatch:
                 others = {source: text for source, text in self.mismatches.items() if source != event.source}
