@@ -83,6 +83,21 @@ def test_the_hosts_root_is_read_only_and_costs_no_capability_until_scripts_run_i
     assert control["securityContext"] == {"capabilities": {"drop": ["ALL"], "add": with_chroot}}
 
 
+def test_the_static_pod_is_the_daemonsets_without_what_is_the_apis() -> None:
+    static = yaml.safe_load((ROOT / "deploy/static-pod/virtualip.yaml").read_text())["spec"]
+    pod = agent_pod()
+    apis = {"reporter": "reporter", "volume": "token", "variable": "VIRTUALIP_NAMESPACE"}
+    expected = [container for container in pod["containers"] if container["name"] != apis["reporter"]]
+    for container in expected:
+        container["env"] = [it for it in container["env"] if it["name"] != apis["variable"]]
+    assert static["containers"] == expected
+    assert static["volumes"] == [volume for volume in pod["volumes"] if volume["name"] != apis["volume"]]
+    rest = {"containers", "volumes", "serviceAccountName", "nodeSelector"}
+    assert {key: value for key, value in static.items() if key not in rest} == {
+        key: value for key, value in pod.items() if key not in rest
+    }
+
+
 def test_the_reporter_is_nobody_special() -> None:
     context = containers()["reporter"]["securityContext"]
     assert (context["runAsNonRoot"], context["runAsGroup"]) == (True, GROUP_ID)
