@@ -89,6 +89,29 @@ def advertisement(house: House, node: str, priority: int) -> str:
     return house.own.node(node).run(*command).strip()
 
 
+def agent_image(house: House) -> str:
+    """An image that the nodes have."""
+    agent = house.get("-n", NAMESPACE, "daemonset", "virtualip-agent")["spec"]["template"]["spec"]
+    return str(agent["containers"][0]["image"])
+
+
+@contextmanager
+def container(house: House, node: str, program: str) -> Iterator[None]:
+    """A pod on a node that runs this Python."""
+    spec = {
+        "nodeName": node,
+        "containers": [{"name": "it", "image": agent_image(house), "command": ["python3", "-c", program]}],
+        "tolerations": [{"operator": "Exists"}],
+        "terminationGracePeriodSeconds": 1,
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "contained", "namespace": "default"}, "spec": spec}
+    house.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(pod))
+    try:
+        yield
+    finally:
+        house.kubectl("-n", "default", "delete", "pod", "contained")
+
+
 def test_s1_the_vip_is_where_httpd_runs_and_returns(house: House, hands: Hands) -> None:
     first, second = house.nodes[:2]
     pid = hands.process(first, "httpd")
@@ -103,9 +126,15 @@ def test_s1_the_vip_is_where_httpd_runs_and_returns(house: House, hands: Hands) 
         print(f"S1: httpd killed -> {second} has the VIP after {took * 1000:.0f} ms: {house.status('web')['lastMove']}")
         assert wait_entry(house, first, state="BACKUP")["priority"] == 244
         began = time.time()
-        hands.process(first, "httpd")
+        pid = hands.process(first, "httpd")
         moved = wait_master(house, first, 254)
         print(f"S1: httpd started -> it is back after {parse_time(moved['lastTransitionTime']) - began:.2f} s")
+
+        hands.run(first, f"kill {pid}")
+        wait_master(house, second, 250)
+        with container(house, first, "import ctypes, time; ctypes.CDLL(None).prctl(15, b'httpd'); time.sleep(3600)"):
+            wait_master(house, first, 254)  # a container's process counts as any
+        wait_master(house, second, 250)
 
 
 def test_s2_the_number_in_the_file_is_added_and_seen_on_the_wire(house: House, hands: Hands) -> None:
@@ -135,23 +164,28 @@ def test_s2_the_number_in_the_file_is_added_and_seen_on_the_wire(house: House, h
     assert max(times) < (0.3 if house.own else 2)
 
 
-@pytest.fixture
-def host_files(house: House) -> Iterator[None]:
-    """What deploy/overlays/host-files does to the agent, and back."""
-    patch = REPOSITORY / "deploy/overlays/host-files/control.yaml"
-    agent = ("-n", NAMESPACE, "rollout")
-    house.kubectl("-n", NAMESPACE, "patch", "daemonset", "virtualip-agent", f"--patch-file={patch}")
-    house.kubectl(*agent, "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
-    yield
-    house.kubectl(*agent, "undo", "daemonset/virtualip-agent")
-    house.kubectl(*agent, "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
+@contextmanager
+def overlay(house: House, name: str) -> Iterator[None]:
+    """The agent as deploy/overlays/NAME has it, and back."""
+    agent, image = ("-n", NAMESPACE, "rollout"), agent_image(house)
+    documents = yaml.safe_load_all(house.kubectl("kustomize", str(REPOSITORY / "deploy/overlays" / name)))
+    (wanted,) = (document for document in documents if document["kind"] == "DaemonSet")
+    for container in wanted["spec"]["template"]["spec"]["containers"]:
+        container["image"] = image
+    house.kubectl("replace", "-f", "-", stdin=yaml.safe_dump(wanted))
+    try:
+        house.kubectl(*agent, "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
+        yield
+    finally:
+        house.kubectl(*agent, "undo", "daemonset/virtualip-agent")
+        house.kubectl(*agent, "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
 
 
-def test_s2_with_the_overlay_host_files_the_path_is_the_hosts(house: House, hands: Hands, host_files: None) -> None:
+def test_s2_with_the_overlay_host_files_the_path_is_the_hosts(house: House, hands: Hands) -> None:
     path = "/var/run/my_app/vrrp_track_file"
     first = house.nodes[0]
     hands.file(first, path, "5\n")
-    with applied(house, "s2"):
+    with overlay(house, "host-files"), applied(house, "s2"):
         wait_master(house, first, 249)
         hands.file(first, path, "6\n")
         wait_master(house, first, 250)
@@ -286,11 +320,9 @@ def test_the_vip_is_where_a_pod_is_ready(house: House) -> None:
     role, resource = sample_documents("pod-ready")
     if not house.own:
         resource["spec"]["addresses"] = [f"{house.vip}/32"]
-    agent = house.get("-n", NAMESPACE, "daemonset", "virtualip-agent")["spec"]["template"]["spec"]
-    image = agent["containers"][0]["image"]
     house.kubectl("create", "namespace", "ingress")
     try:
-        pods = [nginx(image, node) for node in house.nodes[:2]]
+        pods = [nginx(agent_image(house), node) for node in house.nodes[:2]]
         house.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all([*pods, role, resource]))
         ready = {"name": "nginx", "healthy": True, "contribution": 10, "message": "Ready"}
 
