@@ -189,9 +189,10 @@ def operator_container() -> dict[str, Any]:
 
 def test_the_operator_is_asked_whether_it_lives_and_nothing_about_the_api() -> None:
     probes = {key: probe for key, probe in operator_container().items() if key.endswith("Probe")}
-    assert {key: probe["httpGet"] for key, probe in probes.items()} == {
-        "livenessProbe": {"path": "/healthz", "port": "health"}
-    }
+    health = {"path": "/healthz", "port": "health"}
+    assert {key: probe["httpGet"] for key, probe in probes.items()} == dict.fromkeys(
+        ("livenessProbe", "readinessProbe"), health
+    )
 
 
 def test_nobody_outside_the_pod_sees_the_metrics_but_by_the_overlay_that_asks_who_they_are() -> None:
