@@ -44,7 +44,7 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
 	$(BIN)/python -m pytest -m "not long" $(PYTEST)
 
-test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load
+test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load, ways to install
 	$(BIN)/python -m pytest -s -m long $(PYTEST)
 
 test-unit: $(VENV)/installed ## the tests that need no network namespace and no cluster

@@ -50,6 +50,7 @@ SCRIPT = "/etc/virtualip/scripts/where.sh"
 TRACKED = "/tmp/virtualip-test/number"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("overlay", ["host-files", "host-scripts"])
 def test_an_overlay_shows_the_host(bare: House, overlay: str) -> None:
     # not by a rolling update, which would take its time
@@ -118,6 +119,7 @@ def transitions(house: House) -> dict[str, str]:
     return {entry["node"]: entry["lastTransitionTime"] for entry in house.status("web")["nodes"]}
 
 
+@pytest.mark.long
 def test_helm_installs_upgrades_the_crds_and_leaves_them_at_the_end(
     bare: House, helm_program: Path, tmp_path: Path
 ) -> None:
