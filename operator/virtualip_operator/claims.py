@@ -164,6 +164,8 @@ def _same_router(one: Ask, other: Ask) -> bool:
 
 
 def _addresses_of_both(one: Ask, other: Ask) -> list[IPv4Address | IPv6Address]:
+    if one.addresses.isdisjoint(other.addresses):
+        return []
     # A link-local address is another one on each interface; all else is one wherever on a node it is.
     segment = _one_segment(one, other)
     return sorted(

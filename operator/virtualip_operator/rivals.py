@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from virtualip_api.virtual_ip import VirtualIPSpec
-from virtualip_operator.claims import Ask, Claim, Claimant, Clash, Contest, alike, ask_of
+from virtualip_operator.claims import Ask, Claim, Claimant, Clash, Contest, alike
 from virtualip_operator.planning import Plan, make_plan
 from virtualip_operator.store import Store
 
@@ -55,12 +55,13 @@ class Rivals:
     def _claimant(self, name: str, body: Json, running: tuple[Claim, ...]) -> Claimant:
         metadata = body["metadata"]
         created = str(metadata.get("creationTimestamp") or "")
-        spec = self._store.spec(name)
-        if not isinstance(spec, VirtualIPSpec) or metadata.get("deletionTimestamp"):
-            return Claimant(name, created, running)
-        return Claimant(name, created, running, ask_of(spec), partial(self._nodes, name, spec))
+        ask = None if metadata.get("deletionTimestamp") else self._store.ask(name)
+        return Claimant(name, created, running, ask, partial(self._nodes, name))
 
-    def _nodes(self, name: str, spec: VirtualIPSpec) -> frozenset[str]:
+    def _nodes(self, name: str) -> frozenset[str]:
+        spec = self._store.spec(name)
+        if not isinstance(spec, VirtualIPSpec):
+            return frozenset()
         plan = make_plan(name, spec, self._store.nodes())
         return frozenset(member.node for member in plan.members) if isinstance(plan, Plan) else frozenset()
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from virtualip_api.errors import InvalidResource
 from virtualip_api.names import VIRTUAL_IP_LABEL
 from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
-from virtualip_operator.claims import Claim, running_claims
+from virtualip_operator.claims import Ask, Claim, ask_of, running_claims
 from virtualip_operator.draining import part_of
 from virtualip_operator.planning import Node, node_from_json
 
@@ -108,8 +108,8 @@ class Store:
         self._virtual_ips: Cache[Json] = Cache(_as_it_is)
         self._members: Cache[Json] = Cache(_as_it_is)
         self._nodes: Cache[Node] = Cache(node_from_json)
-        self._specs: dict[str, tuple[Json, VirtualIPSpec | InvalidResource]] = {}
-        """By VirtualIP the spec that was read last, as it was written and as it was understood."""
+        self._specs: dict[str, tuple[Json, VirtualIPSpec | InvalidResource, Ask | None]] = {}
+        """By VirtualIP the spec read last: as it was written, as it was understood, what it takes of a segment."""
         self._owned: dict[str, dict[str, Json]] = {}
         """`_members` by their VirtualIPs."""
         self._claims: dict[str, tuple[Claim, ...]] = {}
@@ -185,18 +185,26 @@ class Store:
         with self._lock:
             return self._spec(name)
 
+    def ask(self, name: str) -> Ask | None:
+        """What a VirtualIP's spec takes of a segment; None where it cannot be followed, or is not there."""
+        with self._lock:
+            self._spec(name)
+            return self._specs[name][2] if name in self._specs else None
+
     def _spec(self, name: str) -> VirtualIPSpec | InvalidResource | None:
         body = self._virtual_ips.get(name)
         if body is None:
             self._specs.pop(name, None)
             return None
+        written = body.get("spec") or {}
         known = self._specs.get(name)
-        if known is None or known[0] != body.get("spec"):
+        if known is None or known[0] != written:
             try:
-                read: VirtualIPSpec | InvalidResource = parse_spec(body.get("spec"))
+                spec = parse_spec(written)
+                known = written, spec, ask_of(spec)
             except InvalidResource as error:
-                read = error
-            known = self._specs[name] = (body.get("spec") or {}, read)
+                known = written, error, None
+            self._specs[name] = known
         return known[1]
 
     def virtual_ips(self) -> dict[str, Json]:

@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from article import manifest
 from fake_vrrp import FakeVrrp
 from virtualip_agent.control.history import read_history
+from virtualip_agent.control.lasting import LASTS
 from virtualip_agent.control.status_view import Picture
 from virtualip_agent.desired_file import encode, write_atomically
 from virtualip_agent.run_directory import GROUP_ID, history_path, state_socket_path, vrrp_socket_path
@@ -308,6 +310,25 @@ async def test_a_control_that_is_asked_to_stop_tells_vrrps_last_word_first(node:
     assert await asyncio.to_thread(control.wait, PATIENCE) == 0
     assert not state_socket_path(node.run).exists()
     assert node.vrrp.routers.keys() == {"web"}
+    await watcher.close()
+
+
+async def test_a_member_that_goes_on_disagreeing_is_told_in_the_entry_and_an_edit_under_way_is_not(node: Node) -> None:
+    (node.manifests / "web.yaml").write_text(manifest())
+    node.vrrp.start()
+    node.start_control()
+    watcher = await node.watch()
+    await watcher.until_entry(state="MASTER")
+    agrees = node.vrrp.states["web"]
+    disagrees = msgspec.structs.replace(agrees, mismatches={"192.168.122.102": "password"})
+    node.vrrp.say(disagrees)
+    await watcher.until(lambda picture: bool(picture.vips["web"]["detail"]["mismatches"]))
+    began = asyncio.get_running_loop().time()
+    assert "mismatches" not in watcher.picture.vips["web"]["entry"]
+    await watcher.until_entry(mismatches=[{"source": "192.168.122.102", "differs": "password"}])
+    assert asyncio.get_running_loop().time() - began > LASTS - 1
+    node.vrrp.say(agrees)
+    await watcher.until_entry(mismatches=None)
     await watcher.close()
 
 
