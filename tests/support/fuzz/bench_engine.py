@@ -18,6 +18,7 @@ from virtualip_agent.rtnetlink import Address, Link
 from virtualip_agent.vrrp.packet import GROUP, GROUP_V6
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 if TYPE_CHECKING:
     from fuzz.packets import Drawn
@@ -148,9 +149,14 @@ class BenchEngine:
     def snapshot(self) -> list[tuple[object, ...]]:
         """Everything that a packet may change, but for counters."""
         return [
-            (core.state, core.priority, core.master, core.deadline, core.mismatches)
+            (core.state, core.priority, core.master, core.deadline, self._mismatches(core))
             for core in (router.core for router in self.engine._routers.values())
         ]
+
+    def _mismatches(self, core: VirtualRouter) -> dict[bytes, str]:
+        """Without those that are too old: whatever comes next makes the core forget them."""
+        until = core._reception._until
+        return {source: text for source, text in core.mismatches.items() if self.now <= until[source]}
 
     def statistics(self) -> ipc.Statistics:
         """As control gets them."""
