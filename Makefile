@@ -14,7 +14,7 @@ endif
 
 export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo:deploy/bundle
 
-.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz check bench bench-docs format lock image install-yaml chart clean
+.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz mutants check bench bench-docs format lock image install-yaml chart clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ simulate: $(VENV)/installed ## HOURS=1000 of faults on a virtual LAN (SEED=1), a
 PACKETS ?= 1000000
 fuzz: $(VENV)/installed ## PACKETS=1000000 random and mutated packets at the receive path (SEED=1)
 	@$(BIN)/python -m fuzz --packets $(PACKETS) --seed $(SEED)
+
+mutants: $(VENV)/installed ## mistakes made on purpose in the core, and which tests find each
+	@$(BIN)/python -m mutants
 
 test-netns: $(VENV)/installed test-packages ## the engine in network namespaces, and its bytes on a wire
 	$(BIN)/python -m pytest tests/netns tests/wire $(PYTEST)

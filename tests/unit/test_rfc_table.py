@@ -209,6 +209,9 @@ OFTEN_WRONG: Final = {
     "weight and preempt: false": ("unit/test_api_advice.py::test_a_weight_without_preemption_names_both",),
     "PrioritySaturated": ("unit/test_api_advice.py::test_a_sum_above_254_hides_failures",),
     "WeightTooSmall": ("unit/test_api_advice.py::test_a_weight_that_does_not_bridge_the_gap_moves_nothing",),
+    "a weight-0 tracker on what is behind its own VIP": (
+        "unit/test_api_advice.py::test_a_failure_that_is_fault_must_not_wait_for_the_addresses_themselves",
+    ),
     "process events outside the first network namespace": (
         "unit/test_tracker_process_events.py::test_in_another_network_namespace_it_is_refused_and_the_scan_does_it",
     ),
