@@ -1,5 +1,6 @@
 """Maintenance of nodes: cordon, drain, a planned move and a shutdown take the VIP along without a gap a client sees."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +8,20 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from barecluster import image
 from client import Prober
-from house import ClusterClient, House
+from house import NAMESPACE, ClusterClient, House
+from logind import Logind
+from virtualip_api.status import format_time, parse_time
 
 if TYPE_CHECKING:
     from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
+
+LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+DEAF_TO_SIGTERM = 3
+"""Seconds for which the pod of these tests outlives its eviction."""
 
 
 @contextmanager
@@ -39,6 +47,41 @@ def cordons(house: House) -> Iterator[None]:
 def moves(house: House) -> list[tuple[str, str]]:
     """Every change of MASTER that the status tells of, the newest first."""
     return [(move.get("from", ""), move["to"]) for move in house.status("web").get("lastMoves", [])]
+
+
+def test_kubectl_drain_moves_the_vip_before_the_pods_are_gone_and_uncordon_brings_it_back(
+    own_house_only: House, cluster_client: ClusterClient
+) -> None:
+    house = own_house_only
+    first, second = house.nodes[:2]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "evicted", "namespace": "default"},
+        "spec": {
+            "nodeName": first,
+            "terminationGracePeriodSeconds": DEAF_TO_SIGTERM,
+            "containers": [{"name": "deaf", "image": "localhost/virtualip:dev", "command": ["sleep", "infinity"]}],
+        },
+    }
+    with house.applied("web"), cordons(house):
+        house.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+        house.kubectl("wait", "--for=condition=Ready", "pod/evicted", "--timeout=60s", timeout=70)
+        with asked(cluster_client, house, "kubectl drain and uncordon"):
+            began = time.time()
+            # the operator has an emptyDir; a pod without a controller needs --force
+            flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
+            house.kubectl("drain", first, *flags, timeout=130)
+            gone = time.time()
+            status = house.wait("web", lambda status: status.get("master") == second)
+            house.wait_master("web", second)
+            moved = next(entry for entry in status["nodes"] if entry["node"] == second)["lastTransitionTime"]
+            assert house.holders() == [second]
+            house.kubectl("uncordon", first)
+            house.wait_master("web", first)
+    print(f"kubectl drain -> moved: {(parse_time(moved) - began) * 1000:.0f} ms, pods gone: {gone - began:.1f} s")
+    assert f"{first} is draining" in status["lastMove"]
+    assert parse_time(moved) < gone - DEAF_TO_SIGTERM / 2
 
 
 @pytest.mark.parametrize("preempt", [True, False])
@@ -68,6 +111,79 @@ def _draining(status: dict[str, object]) -> int:
     return sum(entry.get("message") == "draining" for entry in nodes)
 
 
+def test_with_preempt_false_a_cordon_moves_it_all_the_same_with_its_sync_group_and_it_stays_there(
+    own_house_only: House, cluster_client: ClusterClient
+) -> None:
+    house = own_house_only
+    with house.applied("web", preempt=False, syncGroup="edge") as master, cordons(house):
+        house.apply("second", vrid=52, addresses=["192.168.122.201/32"], preempt=False, syncGroup="edge")
+        try:
+            house.wait_master("second", master)
+            with asked(cluster_client, house, "cordon, preempt: false, sync group"):
+                house.kubectl("cordon", master)
+                house.wait("web", lambda status: status.get("master") not in (master, None))
+                now = house.wait_master("web")
+                house.wait_master("second", now)
+                house.kubectl("uncordon", master)
+                house.wait("web", lambda status: _draining(status) == 0)
+                assert house.wait_master("web") == now
+        finally:
+            house.kubectl("delete", "virtualip", "second")
+
+
+def test_the_label_of_load_balancers_counts_only_where_it_is_asked_for(house: House) -> None:
+    with house.applied("web") as master:
+        house.kubectl("label", "node", master, f"{LABEL}=")
+        try:
+            house.apply("web", garp={"refresh": "60s"})
+            generation = house.get("virtualip", "web")["metadata"]["generation"]
+            house.wait("web", lambda status: status.get("observedGeneration") == generation)
+            house.wait_master("web", master)
+            house.apply("web", drain={"onExcludeLabel": True})
+            house.wait_master("web", house.nodes[1])
+        finally:
+            house.kubectl("label", "node", master, f"{LABEL}-")
+        house.wait_master("web", master)
+
+
+def test_with_on_cordon_false_a_cordoned_node_keeps_it(house: House) -> None:
+    with house.applied("web", drain={"onCordon": False}) as master, cordons(house):
+        house.kubectl("cordon", master)
+        house.apply("web", drain={"onCordon": False}, garp={"refresh": "60s"})
+        generation = house.get("virtualip", "web")["metadata"]["generation"]
+        house.wait("web", lambda status: all(entry["observedGeneration"] == generation for entry in status["nodes"]))
+        assert house.wait_master("web") == master
+
+
+def test_a_planned_move_ends_by_itself_and_not_while_the_operator_is_away(
+    own_house_only: House, cluster_client: ClusterClient
+) -> None:
+    house = own_house_only
+    first, target = house.nodes[0], house.nodes[2]
+    with house.applied("web"), asked(cluster_client, house, "planned move and its end"):
+        ends = time.time() + 25
+        house.kubectl(
+            "annotate", "virtualip", "web",
+            f"virtualip.dev/move-to={target}", f"virtualip.dev/move-until={format_time(ends)}",
+        )  # fmt: skip
+        status = house.wait("web", lambda status: status.get("master") == target)
+        house.wait_master("web", target)
+        assert moves(house)[0] == (first, target)  # at once, and not by way of the second
+        assert f"moved to {target} until" in next(c for c in status["conditions"] if c["type"] == "Accepted")["message"]
+        house.kubectl("-n", NAMESPACE, "scale", "deployment/virtualip-operator", "--replicas=0")
+        try:
+            house.kubectl(
+                "-n", NAMESPACE, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator",
+                "--timeout=60s", timeout=70,
+            )  # fmt: skip
+            time.sleep(max(0.0, ends + 3 - time.time()))
+            assert house.holders() == [target]
+        finally:
+            house.kubectl("-n", NAMESPACE, "scale", "deployment/virtualip-operator", "--replicas=2")
+            house.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/virtualip-operator", "--timeout=60s")
+        house.wait_master("web", first, timeout=60)
+
+
 @pytest.mark.power
 def test_a_node_that_is_shut_down_hands_over_and_takes_it_back_when_it_has_booted(
     own_house_only: House, cluster_client: ClusterClient
@@ -82,3 +198,49 @@ def test_a_node_that_is_shut_down_hands_over_and_takes_it_back_when_it_has_boote
         node.power_on()
         house.own.wait_for_nodes()
         house.wait_master("web", node.name, timeout=90)
+
+
+@pytest.mark.power
+@pytest.mark.long
+def test_a_graceful_node_shutdown_ends_the_agent_with_the_critical_pods_and_it_hands_over(
+    own_house_only: House, cluster_client: ClusterClient
+) -> None:
+    """The kubelet delays the shutdown, ends ordinary pods and then the critical ones, of which the agent is one."""
+    house = own_house_only
+    assert house.own is not None
+    node = house.own.node(house.nodes[0])
+    with (
+        Logind(node, grace=8, critical=6) as logind,
+        house.applied("web"),
+        asked(cluster_client, house, "graceful node shutdown"),
+    ):
+        house.wait_master("web", node.name)
+        logind.prepare_for_shutdown()
+        assert house.holders() == [house.nodes[1]]
+        node.shut_down()
+        node.power_on()
+        house.own.wait_for_nodes()
+        house.wait_master("web", node.name, timeout=90)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(560)
+def test_an_upgrade_under_load_moves_no_more_than_it_must(own_house_only: House, cluster_client: ClusterClient) -> None:
+    """From one image to the next and back, node by node: only the MASTER's own update moves the VIP, away and home."""
+    house = own_house_only
+    assert house.own is not None
+    following = image.build("localhost/virtualip:next", {"version": "next"})
+    house.own.load_image(following.tag, following.archive)
+    with house.applied("web") as master:
+        for tag in (following.tag, image.TAG):
+            known = moves(house)
+            with asked(cluster_client, house, f"upgrade to {tag}"):
+                house.kubectl("-n", NAMESPACE, "set", "image", "daemonset/virtualip-agent", f"*={tag}")
+                house.kubectl("-n", NAMESPACE, "set", "image", "deployment/virtualip-operator", f"*={tag}")
+                for what in ("daemonset/virtualip-agent", "deployment/virtualip-operator"):
+                    house.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=240s", timeout=250)
+                house.wait_master("web", master)
+            new = moves(house)[: len(moves(house)) - len(known)]
+            assert new == [(house.nodes[1], master), (master, house.nodes[1])]
+            pods = house.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=agent")["items"]
+            assert {container["image"] for pod in pods for container in pod["spec"]["containers"]} == {tag}
