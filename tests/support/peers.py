@@ -12,6 +12,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from segment import Host, Process, kill_group
@@ -28,7 +29,7 @@ COMPLAINTS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A virtual router as the peer is to run it: VRID 51 and the article's address."""
+    """A virtual router as the peer is to run it: VRID 51, and the article's address unless another is given."""
 
     version: int
     priority: int
@@ -39,8 +40,20 @@ class Setup:
     """Version 2 PASS; empty: none."""
     others: tuple[str, ...] = ()
     """Unicast to these; empty: multicast."""
+    source: str = ""
+    """Unicast from this address."""
     address: str = VIP
-    """keepalived's: what it is to hold."""
+    """What it is to hold."""
+
+    @property
+    def family(self) -> int:
+        """4 or 6."""
+        return ip_address(self.address).version
+
+    @property
+    def vip(self) -> str:
+        """With its prefix."""
+        return f"{self.address}/{24 if self.family == 4 else 64}"
 
 
 class Peer(ABC):
@@ -108,8 +121,9 @@ class Keepalived(Peer):
             f" advert_int {setup.interval / 1000:g}",
             *([] if setup.preempt else [" nopreempt"]),
             *([f" authentication {{\n auth_type PASS\n auth_pass {setup.password}\n }}"] if setup.password else []),
+            *([f" unicast_src_ip {setup.source}"] if setup.source else []),
             *([f" unicast_peer {{\n {chr(10).join(setup.others)}\n }}"] if setup.others else []),
-            f" virtual_ipaddress {{\n {setup.address}/24\n }}\n}}\n",
+            f" virtual_ipaddress {{\n {setup.vip}\n }}\n}}\n",
         ]
         configuration = self._directory / "keepalived.conf"
         configuration.write_text("\n".join(lines))
@@ -159,7 +173,7 @@ class Frr(Peer):
             f" vrrp {VRID} priority {setup.priority}\n"
             f" vrrp {VRID} advertisement-interval {setup.interval}\n"
             + ("" if setup.preempt else f" no vrrp {VRID} preempt\n")
-            + f" vrrp {VRID} ip {VIP}\n"
+            + f" vrrp {VRID} {'ip' if setup.family == 4 else 'ipv6'} {setup.address}\n"
         )
         for daemon in ("zebra", "vrrpd"):
             self._processes.append(self._daemon(daemon))
@@ -176,13 +190,14 @@ class Frr(Peer):
             return self.host.popen(command, stdout=log)
 
     def _macvlan(self) -> None:
-        if self.host.run("ip link show vrrp4", check=False):
+        family = self.setup.family
+        name, mac = f"vrrp{family}", f"00:00:5e:00:{1 if family == 4 else 2:02x}:{VRID:02x}"
+        if self.host.run(f"ip link show {name}", check=False):
             return
-        self.host.run(
-            "ip -batch -",
-            stdin=f"link add vrrp4 link eth0 address 00:00:5e:00:01:{VRID:02x} type macvlan mode bridge\n"
-            f"addr add {VIP}/24 dev vrrp4\nlink set vrrp4 up\n",
-        )
+        self.host.run(f"ip link add {name} link eth0 address {mac} type macvlan mode bridge")
+        if family == 6:
+            self.host.enable_ipv6(interface=name)
+        self.host.run("ip -batch -", stdin=f"addr add {self.setup.vip} dev {name}\nlink set {name} up\n")
 
     def _wait_for(self, path: Path) -> None:
         deadline = time.monotonic() + 10
@@ -196,7 +211,7 @@ class Frr(Peer):
             ["vtysh", "--vty_socket", str(self._directory), "-c", f"show vrrp {VRID} json"], check=False
         )
         try:
-            return bool(json.loads(said)[0]["v4"]["status"] == "Master")
+            return bool(json.loads(said)[0][f"v{self.setup.family}"]["status"] == "Master")
         except (ValueError, LookupError):
             return False
 
