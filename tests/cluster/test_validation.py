@@ -107,3 +107,23 @@ def test_what_is_probably_not_meant_is_taken_with_a_warning(
     assert "spec.trackers" in said
     without_weight = Case("", spec(trackers=[httpd], **fields), "").resource()
     assert refusal(own_api_server, without_weight, "--warnings-as-errors") == ""
+
+
+@pytest.mark.parametrize(
+    ("tracker", "warned"),
+    [
+        ({"http": {"url": "https://127.0.0.1:6443/readyz"}}, True),
+        ({"http": {"url": "https://[::1]:6443/readyz"}}, True),
+        ({"tcp": {"host": "localhost", "port": 6443}}, True),
+        ({"http": {"url": "https://127.0.0.1:6443/readyz"}, "weight": -60}, False),
+        ({"http": {"url": "http://127.0.0.1:10254/healthz"}}, False),
+        ({"process": {"name": "httpd"}}, False),
+    ],
+)
+def test_an_api_tracker_of_weight_0_is_probably_not_meant_and_warned_of(
+    own_api_server: Cluster, tracker: dict[str, Any], warned: bool
+) -> None:
+    resource = Case("", spec(trackers=[{"name": "api", **tracker}]), "").resource()
+    assert refusal(own_api_server, resource) == ""
+    said = refusal(own_api_server, resource, "--warnings-as-errors")
+    assert ("a tracker of weight 0 asks the API server" in said) is warned

@@ -379,6 +379,40 @@ BAD = [
     Case("notify-for-61s", notify(timeout="61s"), "spec.notify[0].timeout"),
     Case("notify-as-two-words", notify(instance="VI 1"), "spec.notify[0].instance"),
     Case("17-notifies", spec(notify=[{"command": ["/x"]}] * 17), "spec.notify"),
+    Case("notify-with-a-nul", notify("/x", "a\0b"), "spec.notify[0].command"),
+    Case("script-with-a-nul-in-a-variable", script(env={"A": "a\0b"}), "spec.trackers[0].script.env"),
+    Case("script-every-99ms", script(interval="99ms"), "spec.trackers[0].script.interval"),
+    Case("script-for-61m", script(timeout="61m"), "spec.trackers[0].script.timeout"),
+    Case(
+        "tcp-every-99ms",
+        tracker(tcp={"host": "192.0.2.1", "port": 22, "interval": "99ms"}),
+        "spec.trackers[0].tcp.interval",
+    ),
+    Case(
+        "tcp-within-61s",
+        tracker(tcp={"host": "192.0.2.1", "port": 22, "timeout": "61s"}),
+        "spec.trackers[0].tcp.timeout",
+    ),
+    Case(
+        "pods-that-exist-in",
+        pod_ready(selector={"matchExpressions": [{"key": "app", "operator": "Exists", "values": ["x"]}]}),
+        "spec.trackers[0].podReady.selector.matchExpressions[0].values",
+    ),
+    Case(
+        "priority-by-a-selector-in-nothing",
+        priorities({"priority": 10, "nodeSelector": {"matchExpressions": [{"key": "edge", "operator": "In"}]}}),
+        "spec.nodePriorities[0].nodeSelector.matchExpressions[0].values",
+    ),
+    Case(
+        "priority-by-a-selector-exists-in",
+        priorities(
+            {
+                "priority": 10,
+                "nodeSelector": {"matchExpressions": [{"key": "edge", "operator": "Exists", "values": ["x"]}]},
+            }
+        ),
+        "spec.nodePriorities[0].nodeSelector.matchExpressions[0].values",
+    ),
     Case("missing-in-other-words", tracker(file={"path": "/x", "onMissing": "One"}), "spec.trackers[0].file.onMissing"),
 ]
 
