@@ -103,9 +103,11 @@ class RunningRouter:
     def contribute(self, contributions: Mapping[str, ipc.Contribution]) -> Mapping[str, Contribution]:
         """Takes in what control says of the trackers; all that is known of them. A control that has just started does
         not know every one yet: the last word stands until the next."""
-        known = {key: value for key, value in self.contributions.items() if key in self.config.trackers}
         new = {key: Contribution(value.value, value.fault, value.healthy) for key, value in contributions.items()}
-        self.contributions = known | new
+        known = self.contributions | new
+        # in the order of the spec, whichever came first; those of an edit that is under way last
+        names = dict.fromkeys((*self.config.trackers, *new))
+        self.contributions = {name: known[name] for name in names if name in known}
         return self.contributions
 
     @property
