@@ -44,10 +44,10 @@ def test_what_was_received_is_counted_by_peer_and_by_the_form_of_its_checksum() 
 def test_what_trackers_contribute_is_known_until_they_say_otherwise_and_in_the_order_of_the_spec() -> None:
     running = router(trackers=("script", "file"))
     running.contribute({"file": ipc.Contribution(5)})
-    assert not running.decided
+    decided = [running.decided]
     running.contribute({"script": ipc.Contribution(7)})
     assert [(name, it.value) for name, it in running.contributions.items()] == [("script", 7), ("file", 5)]
-    assert running.decided
+    assert [*decided, running.decided] == [False, True]
     # an edit replaces file: old and new are told together first, and then the old is forgotten
     running.contribute({"script": ipc.Contribution(7), "file": ipc.Contribution(5), "new": ipc.Contribution(1)})
     assert list(running.contributions) == ["script", "file", "new"]
