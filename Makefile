@@ -70,7 +70,7 @@ test-cluster: $(VENV)/installed test-packages test-programs ## on the test clust
 
 .PHONY: test-packages test-programs
 test-packages: $(VENV)/installed
-	@[ $$(id -u) != 0 ] || $(BIN)/python -c 'from barecluster.packages import ensure_packages; ensure_packages(["frr", "iproute2", "keepalived", "nftables", "tcpdump", "tshark"])'
+	@[ $$(id -u) != 0 ] || $(BIN)/python -c 'from barecluster.packages import ensure_packages; ensure_packages(["frr", "iproute2", "iptables", "keepalived", "nftables", "tcpdump", "tshark"])'
 
 # Kubernetes' programs take minutes the first time: longer than a test may.
 test-programs: $(VENV)/installed

@@ -77,11 +77,11 @@ class ProbeResult:
 
 
 class Prober:
-    """Asks by ICMP echo from a host's namespace."""
+    """Asks by ICMP echo from a host's namespace, or as another program does (web_asker.py)."""
 
-    def __init__(self, host: "Host", address: str, interval: float = 0.001) -> None:
+    def __init__(self, host: "Host", address: str, interval: float = 0.001, program: str = __file__) -> None:
         self._process = host.popen(
-            [sys.executable, __file__, address, str(interval)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, program, address, str(interval)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._result: ProbeResult | None = None
 
