@@ -121,7 +121,8 @@ class Keepalived(Peer):
             f" advert_int {setup.interval / 1000:g}",
             *([] if setup.preempt else [" nopreempt"]),
             *([f" authentication {{\n auth_type PASS\n auth_pass {setup.password}\n }}"] if setup.password else []),
-            *([f" unicast_src_ip {setup.source}"] if setup.source else []),
+            # without unicast_ttl it sends IPv6 with the system's hop limit, 64, which RFC 9568 has everybody drop
+            *([f" unicast_src_ip {setup.source}\n unicast_ttl 255"] if setup.source else []),
             *([f" unicast_peer {{\n {chr(10).join(setup.others)}\n }}"] if setup.others else []),
             f" virtual_ipaddress {{\n {setup.vip}\n }}\n}}\n",
         ]

@@ -28,6 +28,11 @@ VIP6 = "2001:db8::200"
 PASSWORD = "12345"
 
 IPV6: dict[str, Any] = {"version": 3, "interval": 100, "address": VIP6}
+FRR_IPV6 = IPV6 | {"preempt": True}
+SLOW_TO_SPEAK = (FRR_IPV6,)
+"""FRR's macvlan comes up only when it is MASTER: who hands over hears nothing in time, and leaves the address to its
+lifetime."""
+
 Meeting = tuple[Segment, Machine, Peer]
 Meet = Callable[..., Meeting]
 
@@ -38,12 +43,11 @@ WAYS = [
     pytest.param(Frr, {"version": 2}, id="frr-v2"),
     pytest.param(Frr, {"version": 3, "interval": 100}, id="frr-v3"),
     pytest.param(Keepalived, IPV6, id="keepalived-v3-IPv6"),
-    pytest.param(Frr, IPV6, id="frr-v3-IPv6"),
+    pytest.param(Frr, FRR_IPV6, id="frr-v3-IPv6"),
     pytest.param(Keepalived, {"version": 2, "unicast": True}, id="keepalived-v2-unicast"),
     pytest.param(Keepalived, {"version": 3, "interval": 100, "unicast": True}, id="keepalived-v3-unicast"),
+    pytest.param(Keepalived, IPV6 | {"unicast": True}, id="keepalived-v3-unicast-IPv6"),
 ]
-"""Not keepalived's unicast over IPv6: by default it sends it with hop limit 64, which RFC 9568, section 5.1.2.3 has
-everybody drop (`status` says so: WrongTTL)."""
 
 
 @pytest.fixture
@@ -108,7 +112,7 @@ def agree(ours: Machine, peer: Peer) -> None:
     assert not re.search(r" vrrp (WARNING|ERROR)", ours.log()), ours.log()
 
 
-@pytest.mark.parametrize(("kind", "way"), [way for way in WAYS if way.id != "frr-v3-IPv6"])
+@pytest.mark.parametrize(("kind", "way"), WAYS)
 def test_the_peer_follows_us(meet: Meet, kind: type[Peer], way: dict[str, Any]) -> None:
     _, ours, peer = meet(kind, way, ours=200, theirs=100)
     peer.start()
@@ -120,7 +124,10 @@ def test_the_peer_follows_us(meet: Meet, kind: type[Peer], way: dict[str, Any]) 
     agree(ours, peer)
     ours.stop_engine()  # priority 0: RFC 9568, section 6.4.3
     peer.wait(master=True, timeout=2.0)
-    assert not ours.host.has(held(way))
+    if way in SLOW_TO_SPEAK:
+        ours.host.wait_for_address(held(way), present=False)
+    else:
+        assert not ours.host.has(held(way))
 
     ours.start_engine()
     ours.wait_state("web", "MASTER")
