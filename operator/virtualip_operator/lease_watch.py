@@ -1,8 +1,13 @@
-"""Watches the agents' Leases in the operator's own namespace, and tells `Silence`."""
+"""Watches the agents' Leases in the operator's own namespace, and tells `Silence`.
+
+Leases are written all the time, so it is here that a restored database is noticed: its resourceVersions are older than
+what was seen. Other watches, opened at a version that it has not reached, would be silent until it has (client-go and
+kopf open theirs again where they were)."""
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 
 from virtualip_operator.api import Api, ApiError
 from virtualip_operator.silence import Silence
@@ -19,24 +24,27 @@ _RETRY = 2.0
 
 
 class LeaseWatch(threading.Thread):
-    """Lists and watches until the process ends."""
+    """Lists and watches until the process ends; `restored` is called when the database is an older one than before."""
 
-    def __init__(self, api: Api, namespace: str, silence: Silence) -> None:
+    def __init__(self, api: Api, namespace: str, silence: Silence, restored: Callable[[], None]) -> None:
         super().__init__(name="leases", daemon=True)
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._silence = silence
+        self._restored = restored
+        self._newest = 0
+        """resourceVersion."""
 
     def run(self) -> None:
         """The thread."""
         away = False
         while True:
             try:
-                version = self._list()
+                self._list()
                 if away:
                     log.info("Leases are watched again")
                 away = False
-                self._watch(version)
+                self._watch()
             except Exception as error:
                 # Whatever it is, without this thread no silence would be noticed any more.
                 self._silence.blind(time.monotonic())
@@ -46,12 +54,17 @@ class LeaseWatch(threading.Thread):
                 away = True
                 time.sleep(_RETRY)
 
-    def _list(self) -> str:
+    def _list(self) -> None:
         answer = self._api.get(self._path)
         self._silence.listed(answer["items"], time.monotonic(), time.time())
-        return str(answer["metadata"]["resourceVersion"])
+        version, before = int(answer["metadata"]["resourceVersion"]), self._newest
+        self._newest = version
+        if version < before:
+            log.warning("The API server's data is older than before: was it restored?")
+            self._restored()
 
-    def _watch(self, version: str) -> None:
-        for kind, lease in self._api.watch(self._path, version, _WATCH, _QUIET):
+    def _watch(self) -> None:
+        for kind, lease in self._api.watch(self._path, str(self._newest), _WATCH, _QUIET):
+            self._newest = max(self._newest, int(lease["metadata"]["resourceVersion"]))
             if kind in ("ADDED", "MODIFIED"):
                 self._silence.observe(lease, time.monotonic(), time.time())

@@ -61,13 +61,13 @@ def run(options: Options) -> None:
     if options.health_address:
         serve(options.health_address, {"/healthz": apps["/healthz"]})
     silence = Silence(time.monotonic())
-    LeaseWatch(api, options.namespace, silence).start()
     leadership = Leadership(api, options.namespace, options.identity, lambda: workers.look_at_everything())
     reconciler = Reconciler(api, store, silence, metrics, queue.add)
     kopf_stop = _StopFlag()
     workers = Workers(
         api, store, queue, reconciler, metrics, health, lambda: leadership.leading, kopf_stop.set_from_thread
     )
+    LeaseWatch(api, options.namespace, silence, workers.database_restored).start()
     leadership.start()
     workers.start()
     try:

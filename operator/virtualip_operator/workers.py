@@ -36,7 +36,7 @@ class Workers:
         metrics: Metrics,
         health: Health,
         leading: Callable[[], bool],
-        crds_replaced: Callable[[], None],
+        watch_anew: Callable[[], None],
     ) -> None:
         self._api = api
         self._store = store
@@ -45,9 +45,10 @@ class Workers:
         self._metrics = metrics
         self._health = health
         self._leading = leading
-        self._crds_replaced = crds_replaced
+        self._watch_anew = watch_anew
         self._crds: tuple[str, ...] = ()
         self._stopping = threading.Event()
+        self._restored = threading.Event()
 
     def start(self) -> None:
         """Starts the threads; they end with the process, or after `stop`."""
@@ -56,7 +57,13 @@ class Workers:
     def stop(self) -> None:
         """Lets them end after their turns."""
         self._stopping.set()
+        self._restored.set()  # the resync waits for it
         self._queue.close()
+
+    def database_restored(self) -> None:
+        """The database is an older one than before: watches that were open wait for what it does not have yet."""
+        self._restored.set()
+        self._watch_anew()
 
     def look_at_everything(self) -> None:
         """For a replica that has just begun to lead: whatever was noticed before was another's to act upon."""
@@ -97,9 +104,10 @@ class Workers:
         """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
         waited = 0.0
         while waited < RESYNC and not self._stopping.is_set():
-            self._stopping.wait(SOON)
+            restored = self._restored.wait(SOON)
+            self._restored.clear()
             waited += SOON
-            if self._store.saw_older or self._watch_crds():
+            if restored or self._store.saw_older or self._watch_crds():
                 return
 
     def _watch_crds(self) -> bool:
@@ -113,7 +121,7 @@ class Workers:
         if before in ((), found):
             return False
         log.info("The CRDs were made anew: watching and listing again")
-        self._crds_replaced()
+        self._watch_anew()
         return True
 
     def _list(self) -> None:

@@ -263,6 +263,20 @@ def test_the_lease_that_tells_of_a_restored_etcd_ends_all_evidence(scene: Scene)
     assert scene.running() == {"db", "web"}
 
 
+def test_after_the_lease_told_of_it_the_watch_ends_and_what_is_made_anew_can_be_deleted(scene: Scene) -> None:
+    scene.api.database = Database(revision=10, crds=copy.deepcopy(scene.api.database.crds))
+    scene.look()
+    ended = []
+    scene.watch._opened(lambda: ended.append("watch"))
+    scene.watch.handle(scene.api.make("web"))
+    scene.watch.replaced()
+    assert ended == ["watch"]
+    scene.look()
+    scene.api.database.virtual_ips.pop("web")
+    scene.watch.handle(scene.api.delete_member("web"))
+    assert scene.running() == {"db"}
+
+
 def test_an_etcd_restored_empty(scene: Scene) -> None:
     scene.api.database = Database(revision=1)
     scene.look(3)

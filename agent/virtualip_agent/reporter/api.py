@@ -9,7 +9,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,15 @@ class Api:
         """A forced server-side apply; ApiError."""
         return self._request("PATCH", path, {"fieldManager": manager, "force": "true"}, body, APPLY)
 
-    def watch(self, path: str, query: Mapping[str, str], seconds: int) -> Iterator[WatchEvent]:
-        """Events until the server ends the watch after `seconds`, or nothing was heard for WATCH_QUIET.
+    def watch(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        seconds: int,
+        opened: Callable[[Callable[[], None]], object] = lambda _end: None,
+    ) -> Iterator[WatchEvent]:
+        """Events until the server ends the watch after `seconds`, or nothing was heard for WATCH_QUIET. `opened` is
+        given what ends it from another thread.
 
         ApiError where it fails; with status 410 the caller must list again."""
         everything = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(seconds)}
@@ -125,6 +132,7 @@ class Api:
         try:
             if response.status != 200:
                 raise self._error_of(response)
+            opened(response.response.shutdown)
             yield from _events(response)
         except ReadTimeoutError:
             return

@@ -3,6 +3,7 @@
 The evidence of absence is gathered here and judged in `withdrawal`.
 """
 
+import contextlib
 import logging
 import random
 import threading
@@ -65,6 +66,7 @@ class PlanWatch:
             if known:
                 desired.remember(name, known.uid, known.created)
         self._replaced = threading.Event()
+        self._end_watch: Callable[[], None] = lambda: None
         self._doubted_at = 0
         """Monotonic nanoseconds: since when it is not known which CRDs these are; 0: it is known."""
         self._refusals: dict[str, str] = {}
@@ -78,8 +80,12 @@ class PlanWatch:
         return self._resource_version, self._store, members
 
     def replaced(self) -> None:
-        """The database is not the one that was seen before; from any thread."""
+        """The database is not the one that was seen before; from any thread. Listed anew at once: what is seen from
+        now on is of the new one, and a deletion there is meant."""
         self._replaced.set()
+        # it may just have ended by itself
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            self._end_watch()
 
     def work(self) -> None:
         """Lists and watches, for ever."""
@@ -138,7 +144,7 @@ class PlanWatch:
             started = time.monotonic()
             query = {**self._selector, "resourceVersion": self._resource_version}
             interrupted = False
-            for event in self._api.watch(MEMBERS_PATH, query, self._watch_seconds()):
+            for event in self._api.watch(MEMBERS_PATH, query, self._watch_seconds(), self._opened):
                 interrupted = self.handle(event)
                 if interrupted:
                     break
@@ -148,6 +154,11 @@ class PlanWatch:
                 return
             if self._list_is_due():
                 return
+
+    def _opened(self, end: Callable[[], None]) -> None:
+        self._end_watch = end
+        if self._replaced.is_set():
+            end()
 
     def _watch_seconds(self) -> int:
         due = self._next_list_at()

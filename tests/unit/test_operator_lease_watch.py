@@ -1,0 +1,35 @@
+"""A restored database is noticed by the Leases: nothing is written so often."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from virtualip_operator.lease_watch import LeaseWatch
+from virtualip_operator.silence import Silence
+
+
+class FakeApi:
+    """Leases of one database; `version` is its newest."""
+
+    def __init__(self) -> None:
+        self.version = 100
+
+    def get(self, path: str) -> dict[str, Any]:
+        return {"items": [], "metadata": {"resourceVersion": str(self.version)}}
+
+    def watch(self, path: str, version: str, seconds: int, quiet: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        self.version += 50
+        yield "BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}}
+
+
+def test_a_list_that_is_older_than_what_was_watched_is_a_restored_database() -> None:
+    api, told = FakeApi(), list[str]()
+    leases = LeaseWatch(api, "ns", Silence(0.0), lambda: told.append("restored"))  # type: ignore[arg-type]
+    leases._list()
+    leases._watch()
+    leases._list()
+    assert told == []
+    api.version = 120
+    leases._list()
+    assert told == ["restored"]
+    leases._list()
+    assert told == ["restored"]
