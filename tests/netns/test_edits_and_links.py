@@ -203,8 +203,8 @@ def test_more_clients_than_vrrp_takes_do_not_end_it(servers: Servers) -> None:
     clients = []
     for _ in range(50):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        client.connect(str(vrrp_socket_path(one.run_directory)))  # waits while as many are still to be let in
         client.settimeout(5)
-        client.connect(str(vrrp_socket_path(one.run_directory)))
         clients.append(client)
     hello = ipc.decode_from_vrrp(clients[0].recv(ipc.LARGEST_MESSAGE))
     assert isinstance(hello, ipc.Hello)
