@@ -252,6 +252,20 @@ def test_s6_a_ping_that_fails_is_fault_after_three_and_answered_again_the_vip_re
         wait_master(house, first, 244)
 
 
+def test_s6_with_the_overlay_host_scripts_a_script_sees_the_host_as_keepaliveds_would(
+    house: House, hands: Hands
+) -> None:
+    first = house.nodes[0]
+    # the host's own programs, files and users; the agent's image has no machine-id
+    body = "#!/bin/sh\nstat -f -c %T /etc/virtualip/scripts > /dev/null && echo $(id -un) on $(cat /etc/machine-id)\n"
+    for node in house.nodes:
+        hands.file(node, f"{SCRIPTS}/ping.sh", body, "755")
+    with overlay(house, "host-scripts"), applied(house, "s6"):
+        message = wait_master(house, first, 244)["trackers"][0]["message"]
+        assert message == f"exit code 0: nobody on {hands.run(first, 'cat /etc/machine-id').strip()}"
+        print(f"S6, overlay host-scripts: {message}")
+
+
 def test_s8_every_transition_is_told_with_the_four_arguments(house: House, hands: Hands) -> None:
     first = house.nodes[0]
     for node in house.nodes:

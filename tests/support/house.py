@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from barecluster import Cluster, image
+from barecluster.layout import VIP
 from barecluster.shell import in_namespace
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,7 +88,7 @@ class House:
     def vip(self) -> str:
         """A free address of the nodes' subnet."""
         if self.own:
-            return "192.168.122.200"
+            return VIP
         if chosen := os.environ.get("VIP"):
             return chosen.partition("/")[0]
         node = self.get("node", self.nodes[0])

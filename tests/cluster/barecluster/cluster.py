@@ -18,7 +18,7 @@ from barecluster.binaries import api_binaries, binaries
 from barecluster.certificates import make_certificates, write_kubeconfig
 from barecluster.control_plane import ControlPlane, Place, free_ports, loopback_place
 from barecluster.errors import ClusterError
-from barecluster.layout import CLIENT, CONTROL_PLANE, NODES, Layout
+from barecluster.layout import CLIENT, CONTROL_PLANE, NODES, VIP, Layout
 from barecluster.lock import locked
 from barecluster.node import Node, cut_power
 from barecluster.packages import ensure_packages, missing_node_packages
@@ -198,7 +198,7 @@ class Cluster:
         programs = api_binaries() if api_only and not controllers else binaries()
         if not api_only:
             ensure_packages(missing_node_packages())
-        make_certificates(self._layout.pki, sorted({"127.0.0.1", place.address}))
+        make_certificates(self._layout.pki, sorted({"127.0.0.1", place.address, VIP}))
         port = place.api_port if api_only else free_ports(1)[0]
         record = _Record("api" if api_only else "nodes", str(programs), port, place)
         write_kubeconfig(self.kubeconfig, self._layout.pki, "admin", f"https://127.0.0.1:{port}", self.prefix)

@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 NETWORK = "192.168.122"  # the one segment; /24
 PREFIX_LENGTH = 24
 NETWORK_V6 = "fd00:122:"  # the same hosts again, /64, for IPv6 VIPs
+VIP = f"{NETWORK}.200"  # the article's; in the API server's certificate, for tests that put it in front
 GATEWAY = f"{NETWORK}.1"  # the switch's own address: answers pings, routes nowhere
 SERVICE_NETWORK = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"

@@ -71,17 +71,18 @@ class Node:
         """Which boot this is, as the kubelet reports it in status.nodeInfo.bootID; None while the power is off."""
         return self._boot_id_file.read_text().strip() if self.pid is not None else None
 
-    def power_on(self) -> None:
+    def power_on(self, api_url: str | None = None) -> None:
         """Boots it; returns when its file system is complete and its daemons are being started.
 
-        Nothing happens when it is on. Raises ClusterError.
+        They find the API server at api_url, where that is another than its own. Nothing happens when it is on. Raises
+        ClusterError.
         """
         if self.pid is not None:
             return
         directory = self._layout.node(self.name)
         network.plug(self._layout, self._host)
         cgroups.make(self._layout.cgroup, self.name)
-        node_config.write(self._layout, self._host, self._api_url)
+        node_config.write(self._layout, self._host, api_url or self._api_url)
         mark = directory / "mounted"
         mark.unlink(missing_ok=True)
         self._boot_id_file.write_text(f"{uuid.uuid4()}\n")
