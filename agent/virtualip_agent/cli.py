@@ -20,6 +20,7 @@ from virtualip_agent.run_directory import (
     DEFAULT_SCRIPT_DIRECTORIES,
     history_path,
 )
+from virtualip_api.capabilities import SCRIPT_CAPABILITIES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -35,6 +36,13 @@ def _option(name: str, **settings: Any) -> Callable[[_Command], _Command]:
 def _node(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
     if not value.strip() or "/" in value or any(character.isspace() for character in value):
         raise click.BadParameter(f"{value!r} is not a node's name")
+    return value
+
+
+def _script_capabilities(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    unknown = [name for name in value.split(":") if name and name not in SCRIPT_CAPABILITIES]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is not one of {', '.join(SCRIPT_CAPABILITIES)}")
     return value
 
 
@@ -66,6 +74,12 @@ _allow_root_scripts_option = _option(
     is_flag=True,
     help="Scripts may run as root. Whoever may write a VirtualIP is then root on the nodes.",
 )
+_script_capabilities_option = _option(
+    "--script-capabilities",
+    default=SCRIPT_CAPABILITIES[0],
+    callback=_script_capabilities,
+    help=f"What scripts may ask for, several separated by colons: {', '.join(SCRIPT_CAPABILITIES)}.",
+)
 _log_format_option = _option("--log-format", type=click.Choice(["text", "json"]), default="text")
 _log_level_option = _option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 
@@ -86,6 +100,7 @@ class _ControlOptions:
     script_directories: str
     scripts_root: str
     allow_root_scripts: bool
+    script_capabilities: str
     log_format: str
     log_level: str
 
@@ -101,6 +116,7 @@ class _ControlOptions:
             *("--node", self.node, "--manifests", str(self.manifests), "--desired", str(self.desired)),
             *("--host-root", str(self.host_root), "--script-directories", self.script_directories),
             *("--scripts-root", self.scripts_root, *["--allow-root-scripts"][: self.allow_root_scripts]),
+            *("--script-capabilities", self.script_capabilities),
             *self.common,
         ]
 
@@ -114,6 +130,7 @@ def _control_options(command: Callable[[_ControlOptions], int]) -> Callable[...,
     @_script_directories_option
     @_scripts_root_option
     @_allow_root_scripts_option
+    @_script_capabilities_option
     @_logs
     @functools.wraps(command)
     def take(**options: Any) -> int:
@@ -167,7 +184,9 @@ def control(options: _ControlOptions) -> int:
     from virtualip_agent.control.spawner_policy import policy_of
 
     _configure_logs("control", options.log_format, options.log_level)
-    scripts = policy_of(options.script_directories, options.allow_root_scripts, options.scripts_root)
+    scripts = policy_of(
+        options.script_directories, options.allow_root_scripts, options.scripts_root, options.script_capabilities
+    )
     return run_control(
         Options(options.node, options.manifests, options.desired, options.run, options.host_root, scripts)
     )

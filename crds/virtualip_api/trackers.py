@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from virtualip_api.capabilities import SCRIPT_CAPABILITIES
 from virtualip_api.command import NOBODY, bound, check_path, parse_command, parse_user
 from virtualip_api.duration import MILLISECOND, MINUTE, SECOND
 from virtualip_api.fields import Fields
@@ -206,10 +207,10 @@ def _parse_statuses(fields: Fields) -> tuple[tuple[int, int], ...]:
 
 def _parse_script(fields: Fields) -> ScriptTracker:
     command = parse_command(fields)
-    capabilities = fields.texts("capabilities", 1)
+    capabilities = fields.texts("capabilities", len(SCRIPT_CAPABILITIES))
     for index, capability in enumerate(capabilities):
-        if capability != "NET_RAW":
-            fields.error(f"capabilities[{index}]", f"{capability!r} is not NET_RAW")
+        if capability not in SCRIPT_CAPABILITIES:
+            fields.error(f"capabilities[{index}]", f"{capability!r} is not one of {', '.join(SCRIPT_CAPABILITIES)}")
     env = fields.string_map("env")
     if len(env) > 32:
         fields.error("env", f"has {len(env)} variables; 32 are allowed")

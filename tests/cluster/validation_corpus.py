@@ -172,7 +172,7 @@ GOOD = [
             timeout="5s",
             rise=3,
             fall=3,
-            capabilities=["NET_RAW"],
+            capabilities=["NET_RAW", "NET_ADMIN"],
             env={"A": "", "_b": "c=d"},
         ),
     ),

@@ -114,6 +114,19 @@ def script(scripts: Path) -> Callable[..., Path]:
 Script = Callable[..., Path]
 
 
+async def test_more_capabilities_than_net_raw_are_the_agents_own_configuration_to_allow(
+    scripts: Path, script: Callable[..., Path]
+) -> None:
+    path = script("grep CapEff /proc/self/status")
+    asked = ("NET_RAW", "NET_ADMIN")
+    async with house_of(Policy((str(scripts),))) as house:
+        refused = await house.once(path, capabilities=asked)
+        assert refused.message == "refused: the agent's configuration does not allow scripts the capability NET_ADMIN"
+    async with house_of(Policy((str(scripts),), capabilities=asked)) as house:
+        assert (await house.once(path, capabilities=asked)).message.endswith("0000000000003000")
+        assert (await house.once(path)).message.endswith("0000000000000000")
+
+
 # ---- results
 
 

@@ -30,7 +30,12 @@ from virtualip_agent.control.spawner_minder import Run, become, end_all, mind
 from virtualip_agent.control.spawner_policy import Account, Policy, Refused, account, executable, policy_of
 
 LARGEST_PACKET: Final = 1 << 19
-_CAPABILITIES: Final = {"NET_RAW": kernel.CAP_NET_RAW}
+_CAPABILITIES: Final = {
+    "NET_RAW": kernel.CAP_NET_RAW,
+    "NET_ADMIN": kernel.CAP_NET_ADMIN,
+    "NET_BIND_SERVICE": kernel.CAP_NET_BIND_SERVICE,
+    "DAC_READ_SEARCH": kernel.CAP_DAC_READ_SEARCH,
+}
 _NEEDED: Final = 1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID
 _FAREWELL: Final = 3.0
 
@@ -45,7 +50,7 @@ class Spawner:
         """id -> (pidfd, the end of a pipe whose closing ends the run)"""
         self._pids: dict[int, int] = {}
         """id -> pid"""
-        useful = _NEEDED | sum(1 << bit for bit in _CAPABILITIES.values())
+        useful = _NEEDED | sum(1 << _CAPABILITIES[name] for name in policy.capabilities)
         self._permitted = kernel.permitted() & useful
         self._unusable = enter(policy.root_directory)
         """Why no script can run."""
@@ -103,6 +108,8 @@ class Spawner:
             raise Refused("the agent may not run scripts: it lacks the capabilities SETUID and SETGID")
         capabilities = 0
         for name in message["capabilities"]:
+            if name not in self._policy.capabilities:
+                raise Refused(f"the agent's configuration does not allow scripts the capability {name}")
             bit = 1 << _CAPABILITIES[name]
             if not self._permitted & bit:
                 raise Refused(f"the agent itself lacks the capability {name}")
@@ -209,12 +216,12 @@ def _uid(pid: int) -> int | None:
 
 def main(arguments: list[str]) -> None:
     """The process."""
-    descriptor, directories, root, root_directory = arguments
+    descriptor, directories, root, root_directory, capabilities = arguments
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # control's end is ours, and it may have something to run until then
     channel = socket.socket(fileno=int(descriptor))
     channel.set_inheritable(False)
-    Spawner(channel, policy_of(directories, root == "root", root_directory)).serve()
+    Spawner(channel, policy_of(directories, root == "root", root_directory, capabilities)).serve()
     end_all()
 
 

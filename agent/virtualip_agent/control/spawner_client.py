@@ -45,6 +45,7 @@ class SpawnerProcess:
                 [
                     *(sys.executable, "-m", "virtualip_agent.control.spawner", str(theirs.fileno())),
                     *(SEPARATOR.join(policy.directories), "root" if policy.root else "-", policy.root_directory),
+                    SEPARATOR.join(policy.capabilities),
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

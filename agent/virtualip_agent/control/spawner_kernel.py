@@ -4,8 +4,11 @@ import ctypes
 import os
 from typing import Final
 
+CAP_DAC_READ_SEARCH: Final = 2
 CAP_SETGID: Final = 6
 CAP_SETUID: Final = 7
+CAP_NET_BIND_SERVICE: Final = 10
+CAP_NET_ADMIN: Final = 12
 CAP_NET_RAW: Final = 13
 CAP_SYS_CHROOT: Final = 18
 

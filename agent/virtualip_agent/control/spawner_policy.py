@@ -25,11 +25,17 @@ class Policy:
     """Whether scripts may run as root."""
     root_directory: str = "/"
     """Where the host's root directory is mounted; scripts are looked up there, and run with it as theirs."""
+    capabilities: tuple[str, ...] = ("NET_RAW",)
+    """Which capabilities a script may ask for."""
 
 
-def policy_of(directories: str, root: bool, root_directory: str = "/") -> Policy:
+def policy_of(directories: str, root: bool, root_directory: str, capabilities: str) -> Policy:
     """From a command line."""
-    return Policy(tuple(filter(None, directories.split(SEPARATOR))), root, root_directory)
+    return Policy(_several(directories), root, root_directory, _several(capabilities))
+
+
+def _several(words: str) -> tuple[str, ...]:
+    return tuple(filter(None, words.split(SEPARATOR)))
 
 
 class Account(NamedTuple):
