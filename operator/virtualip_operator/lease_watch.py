@@ -2,7 +2,8 @@
 
 Leases are written all the time, so it is here that a restored database is noticed: its resourceVersions are older than
 what was seen. Other watches, opened at a version that it has not reached, would be silent until it has (client-go and
-kopf open theirs again where they were)."""
+kopf open theirs again where they were). A database that has overtaken what was seen meanwhile looks like any other, so
+after every outage all is looked at anew."""
 
 import logging
 import threading
@@ -24,14 +25,14 @@ _RETRY = 2.0
 
 
 class LeaseWatch(threading.Thread):
-    """Lists and watches until the process ends; `restored` is called when the database is an older one than before."""
+    """Lists and watches until the process ends; `look_anew` is called when the database may be another than before."""
 
-    def __init__(self, api: Api, namespace: str, silence: Silence, restored: Callable[[], None]) -> None:
+    def __init__(self, api: Api, namespace: str, silence: Silence, look_anew: Callable[[], None]) -> None:
         super().__init__(name="leases", daemon=True)
         self._api = api
         self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._silence = silence
-        self._restored = restored
+        self._look_anew = look_anew
         self._newest = 0
         """resourceVersion."""
 
@@ -40,9 +41,11 @@ class LeaseWatch(threading.Thread):
         away = False
         while True:
             try:
-                self._list()
+                older = self._list()
                 if away:
                     log.info("Leases are watched again")
+                if away or older:
+                    self._look_anew()
                 away = False
                 self._watch()
             except Exception as error:
@@ -54,14 +57,15 @@ class LeaseWatch(threading.Thread):
                 away = True
                 time.sleep(_RETRY)
 
-    def _list(self) -> None:
+    def _list(self) -> bool:
+        """Whether what it lists is older than what was seen."""
         answer = self._api.get(self._path)
         self._silence.listed(answer["items"], time.monotonic(), time.time())
         version, before = int(answer["metadata"]["resourceVersion"]), self._newest
         self._newest = version
         if version < before:
             log.warning("The API server's data is older than before: was it restored?")
-            self._restored()
+        return version < before
 
     def _watch(self) -> None:
         for kind, lease in self._api.watch(self._path, str(self._newest), _WATCH, _QUIET):

@@ -67,7 +67,7 @@ def run(options: Options) -> None:
     workers = Workers(
         api, store, queue, reconciler, metrics, health, lambda: leadership.leading, kopf_stop.set_from_thread
     )
-    LeaseWatch(api, options.namespace, silence, workers.database_restored).start()
+    LeaseWatch(api, options.namespace, silence, workers.look_anew).start()
     leadership.start()
     workers.start()
     try:

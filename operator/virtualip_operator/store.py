@@ -67,7 +67,8 @@ class Cache(Generic[T]):
 
     def replace(self, bodies: Iterable[Json], version: int, floor: int) -> None:
         """Takes a complete list of that resourceVersion. What is newer than the list is kept, but for a list that is
-        older than what was the newest before it was asked for (`floor`): then the database is another, restored one."""
+        older than what was the newest before it was asked for (`floor`): then the database is another, restored one.
+        So it is where the list is newer than an object that is known, and has an older one of it."""
         if version < floor:
             self._objects.clear()
             self._gone.clear()
@@ -75,7 +76,11 @@ class Cache(Generic[T]):
         self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
         listed = set()
         for body in bodies:
-            listed.add(_identity(body)[0])
+            name, listed_version = _identity(body)
+            listed.add(name)
+            known_version = self._objects[name][0] if name in self._objects else 0
+            if listed_version < known_version <= version:
+                del self._objects[name]
             self.put(body)
         for name, (known, _) in list(self._objects.items()):
             if name not in listed and known <= version:

@@ -48,7 +48,7 @@ class Workers:
         self._watch_anew = watch_anew
         self._crds: tuple[str, ...] = ()
         self._stopping = threading.Event()
-        self._restored = threading.Event()
+        self._doubted = threading.Event()
 
     def start(self) -> None:
         """Starts the threads; they end with the process, or after `stop`."""
@@ -57,12 +57,12 @@ class Workers:
     def stop(self) -> None:
         """Lets them end after their turns."""
         self._stopping.set()
-        self._restored.set()  # the resync waits for it
+        self._doubted.set()  # the resync waits for it
         self._queue.close()
 
-    def database_restored(self) -> None:
-        """The database is an older one than before: watches that were open wait for what it does not have yet."""
-        self._restored.set()
+    def look_anew(self) -> None:
+        """The database may be an older one than before: watches that were open wait for what it does not have yet."""
+        self._doubted.set()
         self._watch_anew()
 
     def look_at_everything(self) -> None:
@@ -104,10 +104,10 @@ class Workers:
         """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
         waited = 0.0
         while waited < RESYNC and not self._stopping.is_set():
-            restored = self._restored.wait(SOON)
-            self._restored.clear()
+            doubted = self._doubted.wait(SOON)
+            self._doubted.clear()
             waited += SOON
-            if restored or self._store.saw_older or self._watch_crds():
+            if doubted or self._store.saw_older or self._watch_crds():
                 return
 
     def _watch_crds(self) -> bool:

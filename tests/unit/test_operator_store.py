@@ -89,6 +89,14 @@ def node(version: int, address: str = "192.0.2.101", **labels: str) -> dict[str,
     }
 
 
+def test_a_restored_database_that_has_overtaken_what_was_known_is_believed_too() -> None:
+    things = cache()
+    things.put(thing("a", 50, "lost"))
+    things.put(thing("b", 60, "lost"))
+    things.replace([thing("a", 5, "restored")], 70, 60)
+    assert things.items() == {"a": "restored"}
+
+
 def test_a_node_is_news_for_those_alone_whose_plan_it_touches() -> None:
     store = Store()
     heavy = {"nodeSelector": {"matchLabels": {"heavy": "true"}}, "priority": 200}
