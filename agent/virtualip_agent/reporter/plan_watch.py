@@ -105,6 +105,10 @@ class PlanWatch:
     def look(self) -> None:
         """Looks at all of this node's Members, and judges what is missing. ApiError."""
         crds = self._crds()
+        # Asked before the list: what is seen there is then of the database in which the Lease is. Asked only when a
+        # Member goes, it would tell of a restore minutes ago, and what was made anew since would be distrusted with it.
+        if self._lease_store() is Store.CHANGED:
+            self._replaced.set()
         answer = self._api.get(MEMBERS_PATH, self._selector)
         if crds != store.GONE:
             self._accepted()
