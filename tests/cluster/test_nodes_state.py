@@ -98,6 +98,9 @@ def test_crds_that_are_deleted_and_applied_again_move_nothing(own_house_only: Ho
             house.apply("web")
             house.wait_master("web", master, timeout=90)
         assert transitions(house) == before
+        house.kubectl("delete", "virtualip", "web")
+        # the garbage collector looks every 30 s which kinds there are
+        house.wait_gone("web", timeout=90)
 
 
 def test_every_lease_stale_moves_nothing_and_ready_is_unknown_meanwhile(own_house_only: House) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from barecluster import image
 from barecluster.layout import CONTROL_PLANE
+from barecluster.shell import in_namespace
 from client import Prober
 from hands import Hands
 from house import NAMESPACE, REPOSITORY, ClusterClient, House
@@ -66,8 +67,9 @@ def local(node: "Node") -> dict[str, Any]:
 
 
 def wait_source(node: "Node", source: str) -> dict[str, Any]:
-    """Waits until the node is MASTER by a manifest or by what is desired; its entry."""
-    deadline = time.monotonic() + 30
+    """Waits until the node is MASTER by a manifest or by what is desired; its entry. (The garbage collector, which
+    removes Members, may need half a minute after an API server was away.)"""
+    deadline = time.monotonic() + 90
     while (found := local(node)).get("detail", {}).get("source") != source or found["entry"]["state"] != "MASTER":
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
@@ -139,7 +141,8 @@ def test_from_cold_the_vip_is_up_before_the_api_server_and_is_adopted_and_given_
         ready = ("curl", "--silent", "--insecure", "--max-time", "5", f"https://{house.vip}:{PORT}/readyz")
         assert cluster.run_in_client(*ready) == "ok"
         cluster.wait_for_nodes()  # these two by way of the VIP
-        monitor = subprocess.Popen(first.command("ip", "-4", "monitor", "address"), stdout=subprocess.PIPE, text=True)
+        watching = in_namespace(first.netns, ["ip", "-4", "monitor", "address"])
+        monitor = subprocess.Popen(watching, stdout=subprocess.PIPE, text=True)
         # the DaemonSet's agent beside it
         for node in (first, second):
             said(house, node.name, "another agent runs on this node: standing by")

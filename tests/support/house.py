@@ -185,7 +185,8 @@ class House:
         deadline = time.monotonic() + timeout
         while True:
             members = self.kubectl("get", "virtualipmembers", "-l", f"virtualip.dev/virtualip={name}", "-o", "name")
-            if not members and not (holders := self.holders()):
+            holders = self.holders()
+            if not members and not holders:
                 return
             assert time.monotonic() < deadline, f"members: {members!r}, holders: {holders}"
             time.sleep(0.1)
