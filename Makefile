@@ -14,7 +14,7 @@ endif
 
 export PYTHONPATH := tests/support:tests/cluster:tests/bench:deploy/demo:deploy/bundle
 
-.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz mutants check bench bench-docs format lock image install-yaml chart clean
+.PHONY: help demo demo-down test test-long test-unit test-netns test-cluster simulate fuzz mutants check bench bench-docs scale format lock image install-yaml chart clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ bench: $(VENV)/installed ## beside keepalived, on a quiet machine: table, JSON a
 
 bench-docs: ## what the last `make bench` wrote, into docs/performance.md
 	@$(BIN)/python -m bench_docs
+
+scale: $(VENV)/installed test-programs ## a real API server and operator with 1,000 simulated agents (NODES=1000 VIPS=250); figures in build/scale
+	@$(BIN)/python -m scale $(if $(NODES),--nodes $(NODES)) $(if $(VIPS),--vips $(VIPS)) $(if $(DEAD),--dead $(DEAD))
 
 image: $(VENV)/installed ## the image, without a registry or an engine; prints its archive
 	@$(BIN)/python -m barecluster image
