@@ -80,6 +80,16 @@ class Bench:
             self.say(f"{what}: {contestant}: {summary(samples[contestant], unit, worst)}")
         return samples
 
+    def in_lanes(self, what: str, measure: Callable[..., list[float]]) -> Samples:
+        """Each of them in several lanes at once, for what is mostly waiting. `measure`: of gaps.py."""
+        return self.each(
+            what,
+            "ms",
+            lambda contestant, place: in_lanes(
+                self.scale.lanes, functools.partial(measure, contestant), self.scale.phases, place
+            ),
+        )
+
     def link_cuts(self) -> None:
         """Three intervals; the protocol's limit is the same for all."""
         for interval_ms, lanes in ((1000, self.scale.lanes), (100, 2), (10, 1)):
@@ -115,34 +125,16 @@ class Bench:
     def moves(self) -> None:
         """Planned ones."""
         what = "planned hand-over, adverts 1 s: gap"
-        samples = self.each(
-            what,
-            "ms",
-            lambda contestant, place: in_lanes(
-                self.scale.lanes, functools.partial(planned_hand_over, contestant), self.scale.phases, place
-            ),
-        )
+        samples = self.in_lanes(what, planned_hand_over)
         self.lines.append(Line(what, "ms", samples, "≤ 5 ms", median(samples[OURS]) <= 5))
         what = "S1, adverts 1 s: httpd dies → the other answers"
-        samples = self.each(
-            what,
-            "ms",
-            lambda contestant, place: in_lanes(
-                self.scale.lanes, functools.partial(service_dies, contestant), self.scale.phases, place
-            ),
-        )
+        samples = self.in_lanes(what, service_dies)
         self.lines.append(Line(what, "ms", samples, "≤ 300 ms", max(samples[OURS]) <= 300))
 
     def deaths(self) -> None:
         """An agent that ends without a word."""
         what = "kill -9, adverts 1 s: two nodes have the VIP"
-        samples = self.each(
-            what,
-            "ms",
-            lambda contestant, place: in_lanes(
-                self.scale.lanes, functools.partial(killed, contestant), self.scale.phases, place
-            ),
-        )
+        samples = self.in_lanes(what, killed)
         self.say(f"{what}: {STILL_THERE * 1000:.0f} ms: until someone removes it")
         # L + 1.5 s - master_down_interval: L is 5 s (how-it-works.md), the successor waits 3.06 s
         longest = 5000 + 1500 - 3063
