@@ -40,7 +40,8 @@ def nobody_moves(house: House) -> Iterator[None]:
 
 
 def transitions(house: House) -> dict[str, str]:
-    return {entry["node"]: entry["lastTransitionTime"] for entry in house.status("web")["nodes"]}
+    """When each node last changed its state."""
+    return {entry["node"]: entry["lastTransitionTime"] for entry in house.wait_told("web")["nodes"]}
 
 
 def bases(house: House, *priorities: int) -> dict[str, Any]:

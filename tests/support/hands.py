@@ -60,10 +60,14 @@ class Hands:
         return pid
 
     def interface(self, node: str, name: str) -> None:
-        """An interface with carrier, connected to nothing else."""
+        """An interface with carrier: the node's own where it has one of that name, else one connected to nothing."""
         far = f"{name}far"
-        self.run(node, f"ip link add {name} type veth peer name {far}; ip link set {far} up; ip link set {name} up")
-        self._undo.append((node, f"ip link del {name}"))
+        made = self.run(
+            node,
+            f"set -e; if ! ip link show {name} > /dev/null 2>&1; then ip link add {name} type veth peer name {far}; "
+            f"ip link set {far} up; echo made; fi; ip link set {name} up",
+        )
+        self._undo.append((node, f"ip link del {name}" if made.strip() == "made" else f"ip link set {name} up"))
 
     def address(self, node: str, address: str) -> None:
         """An address on lo: something that answers a ping until it is taken away."""

@@ -119,9 +119,11 @@ class House:
 
     @contextmanager
     def applied(self, name: str, **spec: Any) -> Iterator[str]:
-        """Applies a VirtualIP, waits for its MASTER, and deletes it at the end."""
+        """Applies a VirtualIP, waits for its MASTER and until each member has told its state; deletes it at the end."""
         self.apply(name, **spec)
         try:
+            self.wait_master(name)
+            self.wait_told(name)
             yield self.wait_master(name)
         finally:
             self.kubectl("delete", "virtualip", name, "--ignore-not-found")
@@ -143,6 +145,16 @@ class House:
     def wait_master(self, name: str, node: str | None = None, *, timeout: float = 30.0) -> str:
         """Waits until the status says that this node (or any one) is the only MASTER, and all others are BACKUP."""
         return str(self.wait(name, lambda status: self._settled(status, node), timeout)["master"])
+
+    def wait_told(self, name: str, timeout: float = 30.0) -> Status:
+        """Waits until each node that the operator planned has an entry in the status."""
+        members = self.get("virtualipmembers", "-l", f"virtualip.dev/virtualip={name}")["items"]
+        planned = {member["spec"]["nodeName"] for member in members}
+
+        def told(status: Status) -> bool:
+            return planned <= {entry["node"] for entry in status.get("nodes", [])}
+
+        return self.wait(name, told, timeout)
 
     def _settled(self, status: Status, node: str | None) -> bool:
         silent = status.get("silentNodes", [])

@@ -60,16 +60,16 @@ def plug(layout: Layout, host: Host) -> None:
 
 def unplug(layout: Layout, host: Host) -> None:
     """Removes a host's namespace and cables; nothing happens when they are gone."""
-    switch = layout.namespace(SWITCH)
-    if exists(switch):
-        ports = {
-            line.split("@")[0].split(":")[1].strip() for line in run("ip", "-n", switch, "-o", "link").splitlines()
-        }
-        for interface in host.interfaces:
-            # The namespace itself may live on for a moment in the hands of the kernel; the cable must not.
-            if _port(host, interface) in ports:
-                run("ip", "-n", switch, "link", "delete", _port(host, interface))
+    for port in _plugged(layout, host):
+        # The namespace itself may live on for a moment in the hands of the kernel; the cable must not.
+        run("ip", "-n", layout.namespace(SWITCH), "link", "delete", port)
     remove(layout.namespace(host.name))
+
+
+def cut(layout: Layout, host: Host) -> None:
+    """Pulls every cable that is (still) plugged: who deletes the host's end of one takes the switch's with it."""
+    for port in _plugged(layout, host):
+        run("ip", "-n", layout.namespace(SWITCH), "link", "set", port, "down")
 
 
 def set_link(layout: Layout, host: Host, interface: str, up: bool) -> None:
@@ -102,6 +102,16 @@ def remove(namespace: str) -> None:
 def _port(host: Host, interface: str) -> str:
     """The switch's end of a host's cable."""
     return f"{host.name}-{interface}"
+
+
+def _plugged(layout: Layout, host: Host) -> list[str]:
+    """The switch's ends of the cables that the host has now."""
+    switch = layout.namespace(SWITCH)
+    if not exists(switch):
+        return []
+    lines = run("ip", "-n", switch, "-o", "link").splitlines()
+    ports = {line.split("@")[0].split(":")[1].strip() for line in lines}
+    return [port for interface in host.interfaces if (port := _port(host, interface)) in ports]
 
 
 def _complete(namespace: str) -> bool:

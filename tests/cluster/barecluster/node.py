@@ -107,10 +107,8 @@ class Node:
 
     def power_off(self) -> None:
         """Cuts its power: no process gets to say good-bye. Its disk is kept. Nothing happens when it is off."""
-        if network.exists(self.netns):
-            for interface in self._host.interfaces:
-                # First of all, so that the kernel's own good-byes (FIN, RST) for dying sockets are not heard either.
-                network.set_link(self._layout, self._host, interface, up=False)
+        # First of all, so that the kernel's own good-byes (FIN, RST) for dying sockets are not heard either.
+        network.cut(self._layout, self._host)
         cut_power(self._daemons, self.name)
         network.unplug(self._layout, self._host)
         cgroups.remove(self._layout.cgroup, self.name)
