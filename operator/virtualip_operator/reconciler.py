@@ -123,7 +123,7 @@ class Reconciler:
             refusal = "spec.authentication.passwordFile: is for static manifests only"
             return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", refusal), 1.0)
         interval = spec.advert_interval / 1e9
-        plan, changes = self._plan(virtual_ip, spec)
+        made, changes = self._plan(virtual_ip, spec)
         if changes.delete:
             # A node leaves never on hearsay: only when a complete list of Nodes, made now, says so too.
             newest = self._store.newest()
@@ -132,22 +132,23 @@ class Reconciler:
             if not nodes["items"]:
                 log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
                 return self._as_before(name, None, interval)
-            plan, changes = self._plan(virtual_ip, spec)
-        if isinstance(plan, Rejection):
-            return self._as_before(name, Condition("Accepted", "False", plan.reason, plan.message), interval)
+            made, changes = self._plan(virtual_ip, spec)
+        if isinstance(made, Rejection):
+            return self._as_before(name, Condition("Accepted", "False", made.reason, made.message), interval)
         with _noting(refused):  # the status is told all the same
             self._write(changes)
+        plan = made.plan
         return _Standing(
             refused=None,
-            members=tuple(member.node for member in plan.plan.members),
+            members=tuple(member.node for member in plan.members),
             interval=interval,
             planned_now=True,
-            drained=plan.drained,
-            ends_in=plan.ends_in,
-            advice=plan.plan.advice + ((Advice("MoveNotMade", plan.warning),) if plan.warning else ()),
-            remark=plan.said,
-            known=frozenset(peer.node for peer in plan.plan.peers),
-            names={str(address): peer.node for peer in plan.plan.peers for address in peer.addresses},
+            drained=made.drained,
+            ends_in=made.ends_in,
+            advice=plan.advice + ((Advice("MoveNotMade", made.warning),) if made.warning else ()),
+            remark=made.said,
+            known=frozenset(peer.node for peer in plan.peers),
+            names={str(address): peer.node for peer in plan.peers for address in peer.addresses},
         )
 
     def _plan(self, virtual_ip: Mapping[str, Any], spec: VirtualIPSpec) -> tuple[Diversion | Rejection, Changes]:
