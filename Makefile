@@ -41,8 +41,10 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 	$(BIN)/mypy tests deploy/demo deploy/bundle
 	$(BIN)/lint-imports
 
+# Two tests at a time, the cluster's in one lane (tests/conftest.py): they wait more than they compute.
+LANES ?= -n 2 --dist loadgroup --no-loadscope-reorder
 test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
-	$(BIN)/python -m pytest -m "not long" $(PYTEST)
+	$(BIN)/python -m pytest $(LANES) -m "not long" $(PYTEST)
 
 test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load, ways to install
 	$(BIN)/python -m pytest -s -m long $(PYTEST)

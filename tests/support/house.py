@@ -149,7 +149,7 @@ class House:
     def wait_told(self, name: str, timeout: float = 30.0) -> Status:
         """Waits until each node that the operator planned has an entry in the status."""
         members = self.get("virtualipmembers", "-l", f"virtualip.dev/virtualip={name}")["items"]
-        planned = {member["spec"]["nodeName"] for member in members}
+        planned = {member["spec"]["node"] for member in members}
 
         def told(status: Status) -> bool:
             return planned <= {entry["node"] for entry in status.get("nodes", [])}
