@@ -41,8 +41,8 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 	$(BIN)/mypy tests deploy/demo deploy/bundle
 	$(BIN)/lint-imports
 
-# Two tests at a time, the cluster's in one lane (tests/conftest.py): they wait more than they compute.
-LANES ?= -n 2 --dist loadgroup --no-loadscope-reorder
+# Two tests at a time: they wait more than they compute. Which may not is said in tests/conftest.py.
+LANES ?= -n 2 --no-loadscope-reorder
 test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
 	$(BIN)/python -m pytest $(LANES) -m "not long" $(PYTEST)
 

@@ -1,25 +1,44 @@
-"""`make test` runs in two lanes: most tests wait for timers, kubelets and neighbours, not for the processor."""
+"""`make test` runs in two lanes: most tests wait for timers, kubelets and neighbours, not for the processor.
 
-from pathlib import Path
+A group runs in one lane, in order: tests that share a cluster, or stand in one file. The longest begin.
+"""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-_HERE = Path(__file__).parent
-_FIRST = ("nodes", "apiserver")  # the longest; what else there is goes beside them as a lane is free
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+_FIRST = ("nodes", "apiserver")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A group runs in one lane, in order: tests that share a cluster, or stand in one file."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    groups = [_group(item) for item in items]
-    order = {group: place for place, group in enumerate([*_FIRST, *dict.fromkeys(groups)])}
-    items[:] = [item for _, item in sorted(zip(groups, items, strict=True), key=lambda pair: order[pair[0]])]
+    groups = [_group(item.nodeid) for item in items]
+    places = {group: place for place, group in enumerate(_in_order(groups))}
+    items.sort(key=lambda item: places[_group(item.nodeid)])
 
 
-def _group(item: pytest.Item) -> str:
-    place = item.path.relative_to(_HERE)
-    if place.parts[0] != "cluster":
-        return str(place.with_suffix(""))
-    return "nodes" if item.get_closest_marker("nodes") else "apiserver"
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeScheduling":
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return ByGroup(config, log)
+
+
+def _group(nodeid: str) -> str:
+    file = nodeid.split("::")[0]
+    if "/cluster/" not in file:
+        return file
+    return "nodes" if PurePosixPath(file).name.startswith("test_nodes_") else "apiserver"
+
+
+def _in_order(groups: Iterable[str]) -> list[str]:
+    found = list(dict.fromkeys(groups))
+    return [group for group in _FIRST if group in found] + [group for group in found if group not in _FIRST]

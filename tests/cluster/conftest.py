@@ -15,6 +15,7 @@ from house import ClusterClient, House, own_house, unavailable
 from reporter_harness import Administrator, Scene, reporting
 
 REPOSITORY = Path(__file__).parents[2]
+LANE = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +24,7 @@ def own_api_server() -> Iterator[Cluster]:
     nodes: what a pod would do the test does."""
     if os.environ.get("KUBECONFIG") and not os.environ.get("KUBEBUILDER_ASSETS") and not are_built():
         pytest.skip("wants an API server of its own: KUBEBUILDER_ASSETS=... beside KUBECONFIG, or make test-programs")
-    cluster = Cluster(session_prefix(f"api{os.environ.get('PYTEST_XDIST_WORKER', '')}"))
+    cluster = Cluster(session_prefix(f"api{LANE}"))
     cluster.down()
     cluster.up(api_only=True)
     try:
@@ -53,7 +54,7 @@ def house() -> Iterator[House]:
         users.install()
         yield users
         return
-    ours = own_house(session_prefix("test"))
+    ours = own_house(session_prefix(f"test{LANE}"))
     assert ours.own is not None
     try:
         ours.install()
