@@ -55,6 +55,11 @@ RFC9568: Final = {
     "5.2.9 of IPv6 the first address MUST be the link-local one": (
         "unit/test_control_frames.py::test_a_link_local_address_is_the_first_in_the_advertisement_and_the_rest_keep_their_order",
     ),
+    "5.2.9 MUST be of the family of the packet that names them": (
+        "unit/test_core_packet.py::test_over_ipv6_the_addresses_are_of_16_bytes",
+        "unit/test_core_packet.py::test_over_ipv6_a_list_that_is_cut_short_is_dropped",
+        "unit/test_control_families.py::test_each_family_is_a_router_of_the_same_vrid_bound_to_the_other",
+    ),
     "6.1 Skew_Time and Active_Down_Interval": (
         "unit/test_rfc9568.py::test_6_1_skew_time_is_a_part_of_the_interval_and_not_rounded_to_centiseconds",
     ),
@@ -116,6 +121,20 @@ RFC9568: Final = {
         "unit/test_core_packet.py::test_what_is_wrong_is_dropped_with_its_reason",
         "unit/test_realtime_packet_filter.py::test_a_foreign_vrid_does_not_wake_us",
     ),
+    "7.1 MUST verify that the interval is not 0 (erratum 8301)": (
+        "unit/test_core_packet.py::test_what_is_wrong_is_dropped_with_its_reason",
+    ),
+    "7.1 SHOULD tell of what is discarded, at a limited rate; of another's interval": (
+        "unit/test_core_packet.py::test_each_reason_is_a_counter_of_its_own",
+    ),
+    "7.2 MUST fill in the fields and the checksum, send to the group as protocol 112": (
+        "wire/test_bytes.py::test_the_bytes_are_these",
+        "wire/test_bytes.py::test_the_bytes_over_ipv6_are_these_and_we_read_them",
+        "wire/test_peers.py::test_the_peer_follows_us",
+    ),
+    "8.1.2, 8.2.2 gratuitous ARP and neighbour advertisements MUST wait for the address": (
+        "unit/test_rfc9568.py::test_6_4_2_a_backup_that_takes_over_puts_the_address_on_tells_the_neighbours_and_advertises",
+    ),
     "7.1 the interval of another is no reason to drop": (
         "unit/test_rfc9568.py::test_7_1_the_interval_of_another_is_no_mistake_with_version_3",
     ),
@@ -168,6 +187,10 @@ DOES_NOT_APPLY: Final = {
     "9568 5.1.1.2, 5.1.2.2 MUST NOT forward to the group": "the kernel does not forward link-local multicast",
     "9568 6.4.3, 7.2, 7.3 the virtual router MAC": "the interface's own, as keepalived's default: one address per "
     "interface, no second MAC on the port; clients are told by gratuitous ARP",
+    "9568 6.1 neighbour discovery MUST NOT be dropped where Accept_Mode is false": "it is always as if true",
+    "9568 6.4.2 a BACKUP MUST discard what is for the virtual router MAC; 8.1.2, 8.2.2 MUST NOT answer with its own; 7.4 "
+    "MUST NOT make interface identifiers of it": "there is no virtual router MAC, see 7.2",
+    "9568 8.2.3 MUST send the owner's router advertisement options": "not a router's job here",
     "9568 6.4.3 MUST forward what is for the virtual router MAC": "the same; a VIP here is an address, not a gateway",
     "9568 6.4.3 MUST send router advertisements": "not a router's job here",
     "9568 7.1 MUST verify that we are not the owner": "an owner that slept must let whoever took over keep it for a "
