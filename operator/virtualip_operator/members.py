@@ -28,6 +28,11 @@ class Changes:
     delete: tuple[Json, ...] = ()
 
 
+def nodes_of(existing: Mapping[str, Json]) -> frozenset[str]:
+    """The nodes that these Members are for."""
+    return frozenset(body["spec"]["node"] for body in existing.values())
+
+
 def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float) -> Changes:
     """What turns the existing Members (by name) into those of the plan. `now`: seconds since the epoch."""
     create, replace = [], []

@@ -14,6 +14,7 @@ from virtualip_api.names import member_name
 from virtualip_api.virtual_ip import MOST_MEMBERS, OWNER_PRIORITY, VirtualIPSpec, base_priority
 
 _LONGEST_OBJECT_NAME = 253
+_MOST_NAMED = 5  # of the nodes that are too many
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +81,27 @@ def takes_part(spec: VirtualIPSpec, node: Node) -> bool:
 
 
 def make_plan(
-    virtual_ip: str, spec: VirtualIPSpec, nodes: Iterable[Node], draining: Collection[str] = ()
+    virtual_ip: str,
+    spec: VirtualIPSpec,
+    nodes: Iterable[Node],
+    draining: Collection[str] = (),
+    taking_part: Collection[str] = (),
 ) -> Plan | Rejection:
-    """The plan for a VirtualIP, or why there is none."""
+    """The plan for a VirtualIP, or why there is none. `taking_part`: the nodes that have a Member already."""
     chosen = [node for node in nodes if takes_part(spec, node)]
+    left_out: tuple[Advice, ...] = ()
     if len(chosen) > MOST_MEMBERS:
-        return Rejection(
-            "TooManyMembers",
-            f"spec.nodeSelector: {len(chosen)} nodes are selected; at most {MOST_MEMBERS} can share a VirtualIP",
+        crowd = f"spec.nodeSelector: {len(chosen)} nodes are selected; at most {MOST_MEMBERS} can share a VirtualIP"
+        # A cluster that grows must not freeze the plan of those who share it already: they can still be drained.
+        if not any(node.name in taking_part for node in chosen):
+            return Rejection("TooManyMembers", crowd)
+        chosen.sort(key=lambda node: (node.name not in taking_part, node.name))
+        names = ", ".join(node.name for node in chosen[MOST_MEMBERS:][:_MOST_NAMED])
+        more = len(chosen) - MOST_MEMBERS - _MOST_NAMED
+        left_out = (
+            Advice("TooManyMembers", f"{crowd}: {names}{f' and {more} more' if more > 0 else ''} take no part"),
         )
+        chosen = chosen[:MOST_MEMBERS]
     for node in chosen:
         if len(member_name(virtual_ip, node.name)) > _LONGEST_OBJECT_NAME:
             return Rejection(
@@ -107,6 +120,7 @@ def make_plan(
             Peer(node.name, advertises_from(node, spec)) for node in sorted(chosen, key=lambda node: node.name)
         ),
         advice=(
+            *left_out,
             *advice(spec, {-negated for negated, _ in weighed}),
             *_taken_addresses(spec, chosen),
             *_unheard(spec, chosen),

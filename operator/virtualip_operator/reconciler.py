@@ -15,7 +15,7 @@ from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.introduction import departing, introduce
-from virtualip_operator.members import Changes, diff
+from virtualip_operator.members import Changes, diff, nodes_of
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
 from virtualip_operator.planning import Rejection, make_plan
@@ -155,12 +155,12 @@ class Reconciler:
         """The plan by what is known now, and what it would change; a rejection changes nothing."""
         name, now = virtual_ip["metadata"]["name"], time.time()
         nodes = self._store.nodes()
-        plan = make_plan(name, spec, nodes, emptied(nodes, spec.drain))
+        existing = self._store.members_of(name)
+        plan = make_plan(name, spec, nodes, emptied(nodes, spec.drain), nodes_of(existing))
         if isinstance(plan, Rejection):
             return plan, Changes()
         if clash := self._rivals.clash_of(name):
             return Rejection(clash.reason, clash.message), Changes()
-        existing = self._store.members_of(name)
         entries = entries_from_status(virtual_ip.get("status") or {})
         plan = introduce(name, spec, plan, existing, entries)
         moment = time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 
 from virtualip_api.virtual_ip import VirtualIPSpec
 from virtualip_operator.claims import Ask, Claim, Claimant, Clash, Contest, alike
+from virtualip_operator.members import nodes_of
 from virtualip_operator.planning import Plan, make_plan
 from virtualip_operator.store import Store
 
@@ -62,7 +63,8 @@ class Rivals:
         spec = self._store.spec(name)
         if not isinstance(spec, VirtualIPSpec):
             return frozenset()
-        plan = make_plan(name, spec, self._store.nodes())
+        taking_part = nodes_of(self._store.members_of(name))
+        plan = make_plan(name, spec, self._store.nodes(), taking_part=taking_part)
         return frozenset(member.node for member in plan.members) if isinstance(plan, Plan) else frozenset()
 
 

@@ -116,18 +116,33 @@ def test_a_member_that_somebody_deleted_or_changed_is_put_right_and_rises(world:
     assert (spec["basePriority"], spec["revision"] > after["right2"]) == (100, True)
 
 
-def test_too_many_members_are_refused_and_what_ran_goes_on(world: World) -> None:
+def test_a_seventeenth_node_is_told_that_it_takes_no_part_and_the_plan_of_the_others_goes_on(world: World) -> None:
     before = prepare(world, "many", count=2)
     more = {f"many{number}": f"192.0.2.{100 + number}" for number in range(3, 18)}
     world.nodes(more, **{"takes-part-in": "many"})
-    accepted = eventually(lambda: (found := world.condition("many", "Accepted"))["status"] == "False" and found)
-    assert accepted["reason"] == "TooManyMembers"
+    accepted = eventually(lambda: (found := world.condition("many", "Accepted"))["reason"] != "Planned" and found)
+    assert (accepted["status"], accepted["reason"]) == ("True", "TooManyMembers")
     assert "17 nodes" in accepted["message"]
-    # Some of the new ones were planned on the way there; nobody has left.
     assert before.keys() <= world.members("many").keys()
-    assert any("NotAccepted: TooManyMembers" in event for event in world.events("many"))
-    world.delete("node", "many17")
-    eventually(lambda: world.condition("many", "Accepted")["status"] == "True")
+    (left_out,) = (before.keys() | more.keys()) - world.members("many").keys()
+    assert f"{left_out} take no part" in accepted["message"]
+    world.cluster.kubectl("cordon", "many1")
+    eventually(lambda: world.members("many")["many1"].get("draining"))
+    world.delete("node", "many2")  # its place is free
+    eventually(lambda: left_out in world.members("many"))
+    eventually(lambda: world.condition("many", "Accepted")["reason"] == "Planned")
+
+
+def test_a_new_virtual_ip_of_too_many_nodes_is_refused_until_its_selector_chooses(world: World) -> None:
+    nodes = {f"crowd{number}": f"192.0.2.{100 + number}" for number in range(1, 18)}
+    world.nodes(nodes, **{"takes-part-in": "crowd"})
+    world.virtual_ip("crowd")
+    accepted = eventually(lambda: (found := world.condition("crowd", "Accepted"))["status"] == "False" and found)
+    assert (accepted["reason"], "17 nodes" in accepted["message"]) == ("TooManyMembers", True)
+    assert world.members("crowd") == {}
+    assert any("NotAccepted: TooManyMembers" in event for event in world.events("crowd"))
+    world.delete("node", "crowd17")
+    eventually(lambda: len(world.members("crowd")) == 16)
 
 
 def test_what_is_probably_not_meant_is_followed_with_a_warning_said_once(world: World) -> None:

@@ -113,6 +113,28 @@ def test_more_than_sixteen_members_are_refused_with_their_number() -> None:
     )
 
 
+def test_a_cluster_that_grows_beyond_sixteen_leaves_those_who_share_it_their_plan_and_names_who_takes_no_part() -> None:
+    given = nodes(*(f"n{number:02}" for number in range(18)))
+    taking_part = [f"n{number:02}" for number in range(2, 18)]
+    plan = make_plan("web", parse_spec(SPEC), given, ("n02",), taking_part)
+    assert isinstance(plan, Plan)
+    assert [member.node for member in plan.members] == taking_part
+    assert plan.members[0].draining
+    (told,) = plan.advice
+    assert told.reason == "TooManyMembers"
+    assert told.text == (
+        "spec.nodeSelector: 18 nodes are selected; at most 16 can share a VirtualIP: n00, n01 take no part"
+    )
+
+
+def test_a_place_that_is_free_among_sixteen_is_given_to_one_who_waits() -> None:
+    given = nodes(*(f"n{number:02}" for number in range(18)))
+    plan = make_plan("web", parse_spec(SPEC), given, taking_part=[f"n{number:02}" for number in range(3, 18)])
+    assert isinstance(plan, Plan)
+    assert len(plan.members) == 16
+    assert "n00" in {member.node for member in plan.members}
+
+
 def test_a_name_that_fits_no_member_is_refused() -> None:
     refusal = make_plan("v" * 63, parse_spec(SPEC), nodes("n" * 200))
     assert isinstance(refusal, Rejection)

@@ -188,8 +188,9 @@ DOES_NOT_APPLY: Final = {
     "9568 6.4.3, 7.2, 7.3 the virtual router MAC": "the interface's own, as keepalived's default: one address per "
     "interface, no second MAC on the port; clients are told by gratuitous ARP",
     "9568 6.1 neighbour discovery MUST NOT be dropped where Accept_Mode is false": "it is always as if true",
-    "9568 6.4.2 a BACKUP MUST discard what is for the virtual router MAC; 8.1.2, 8.2.2 MUST NOT answer with its own; 7.4 "
-    "MUST NOT make interface identifiers of it": "there is no virtual router MAC, see 7.2",
+    "9568 6.4.2 a BACKUP MUST discard what is for the virtual router MAC": "there is none, see 7.2",
+    "9568 7.4 interface identifiers MUST NOT be made of the virtual router MAC": "the same",
+    "9568 8.1.2, 8.2.2 MUST NOT answer with its own MAC": "the same",
     "9568 8.2.3 MUST send the owner's router advertisement options": "not a router's job here",
     "9568 6.4.3 MUST forward what is for the virtual router MAC": "the same; a VIP here is an address, not a gateway",
     "9568 6.4.3 MUST send router advertisements": "not a router's job here",
