@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from barecluster.shell import in_namespace
 from client import Prober
 from house import NAMESPACE, ClusterClient, House
 from virtualip_api.status import parse_time
@@ -86,18 +85,9 @@ def test_delete_takes_the_address_off_every_node(house: House) -> None:
 
 
 def test_delete_takes_the_address_off_also_while_the_operator_is_away(house: House) -> None:
-    with house.applied("web"):
-        house.kubectl("-n", NAMESPACE, "scale", "deployment/virtualip-operator", "--replicas=0")
-        try:
-            house.kubectl(
-                "-n", NAMESPACE, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator",
-                "--timeout=60s", timeout=70,
-            )  # fmt: skip
-            house.kubectl("delete", "virtualip", "web")
-            house.wait_gone("web")
-        finally:
-            house.kubectl("-n", NAMESPACE, "scale", "deployment/virtualip-operator", "--replicas=2")
-            house.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/virtualip-operator", "--timeout=60s")
+    with house.applied("web"), house.operator_away():
+        house.kubectl("delete", "virtualip", "web")
+        house.wait_gone("web")
 
 
 class MoveWatch:
@@ -226,11 +216,8 @@ def test_with_every_api_server_down_failover_goes_on_and_the_status_is_right_soo
 def test_leases_members_and_status_deleted_holder_unchanged(own_house_only: House) -> None:
     house = own_house_only
     with house.applied("web") as master:
-        node = own(house).node(master)
-        before = house.status("web")
-        with subprocess.Popen(
-            in_namespace(node.netns, ["ip", "-4", "monitor", "address"]), stdout=subprocess.PIPE, text=True
-        ) as monitor:
+        before, summary = house.transitions("web"), house.status("web")["summary"]
+        with house.nobody_moves():
             house.kubectl("-n", NAMESPACE, "delete", "leases", "--all")
             house.kubectl("delete", "virtualipmembers", "--all")
             house.kubectl("patch", "virtualip", "web", "--subresource=status", "--type=json",
@@ -238,12 +225,8 @@ def test_leases_members_and_status_deleted_holder_unchanged(own_house_only: Hous
             house.wait_master("web", master)
             # longer than the reporter waits for a Member that was deleted by hand
             time.sleep(15)
-            after = house.wait("web", lambda status: status.get("summary") == before["summary"])
-            monitor.terminate()
-            assert monitor.stdout is not None
-            assert "Deleted" not in monitor.stdout.read()
-    entries = [{entry["node"]: entry["lastTransitionTime"] for entry in status["nodes"]} for status in (before, after)]
-    assert entries[0] == entries[1]
+            house.wait("web", lambda status: status.get("summary") == summary)
+        assert house.transitions("web") == before
 
 
 def test_a_password_edited_while_one_reporter_is_stopped_leaves_one_master(own_house_only: House) -> None:
@@ -258,7 +241,7 @@ def test_a_password_edited_while_one_reporter_is_stopped_leaves_one_master(own_h
     house.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
     authentication = {"type": "PASS", "secretKeyRef": {"name": "web-vrrp", "key": "password"}}
     with house.applied("web", version=2, advertInterval="1s", authentication=authentication) as master:
-        transitions = {entry["node"]: entry["lastTransitionTime"] for entry in house.status("web")["nodes"]}
+        before = house.transitions("web")
         backup.run("pkill", "-STOP", "-f", "virtualip-agent reporter")
         try:
             house.kubectl("apply", "-f", "-", stdin=json.dumps(secret | {"stringData": {"password": "54321"}}))
@@ -280,9 +263,8 @@ def test_a_password_edited_while_one_reporter_is_stopped_leaves_one_master(own_h
         while house.local(backup.name)["web"]["detail"]["mismatches"]:
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        after = {entry["node"]: entry["lastTransitionTime"] for entry in house.status("web")["nodes"]}
+        assert house.transitions("web") == before
     house.kubectl("-n", NAMESPACE, "delete", "secret", "web-vrrp")
-    assert after == transitions
 
 
 def test_a_rolling_update_leaves_no_gap_over_50_ms(own_house_only: House, cluster_client: ClusterClient) -> None:

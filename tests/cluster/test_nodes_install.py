@@ -115,10 +115,6 @@ def test_metrics_are_the_pods_own_until_an_overlay_gives_them_to_who_may_read_th
         bare.kubectl("delete", *reader)
 
 
-def transitions(house: House) -> dict[str, str]:
-    return {entry["node"]: entry["lastTransitionTime"] for entry in house.status("web")["nodes"]}
-
-
 @pytest.mark.long
 def test_helm_installs_upgrades_the_crds_and_leaves_them_at_the_end(
     bare: House, helm_program: Path, tmp_path: Path
@@ -144,14 +140,14 @@ def test_helm_installs_upgrades_the_crds_and_leaves_them_at_the_end(
         master = bare.wait_master("web", bare.nodes[0])
         crds = chart / "templates/crds.yaml"
         crds.write_text(crds.read_text().replace("    - vip\n", "    - vip\n    - vrrp\n", 1))
-        before = transitions(bare)
+        before = bare.transitions("web")
         helm("upgrade", "virtualip", str(chart), f"--set={values}")
         assert short_names() == ["vip", "vrrp"]
         helm("rollback", "virtualip", "1")
         assert short_names() == ["vip"]
         # neither changed a pod
         bare.wait_master("web", master)
-        assert transitions(bare) == before
+        assert bare.transitions("web") == before
         helm("uninstall", "virtualip", "--wait")
         assert bare.get("virtualip", "web")["spec"]["vrid"] == 51
         helm("install", "virtualip", str(chart), f"--set={values}")

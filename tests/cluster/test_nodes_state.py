@@ -1,47 +1,13 @@
 """The cluster's state is wrong, old or gone, on real nodes: who holds the addresses goes on, then all is right."""
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from barecluster.shell import in_namespace
-from house import NAMESPACE, REPOSITORY, House
+from house import REPOSITORY, House
 
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(300)]
-
-
-@contextmanager
-def nobody_moves(house: House) -> Iterator[None]:
-    """Meanwhile no node lets go of an address, and no other node takes one."""
-    assert house.own is not None
-    before = house.holders()
-    monitors = [
-        subprocess.Popen(
-            in_namespace(node.netns, ["ip", "-4", "monitor", "address"]), stdout=subprocess.PIPE, text=True
-        )
-        for node in house.own.nodes
-    ]
-    try:
-        yield
-    finally:
-        told = []
-        for monitor in monitors:
-            monitor.terminate()
-            told.append(monitor.communicate()[0])
-    assert house.holders() == before
-    for node, text in zip(house.own.nodes, told, strict=True):
-        lost = [line for line in text.splitlines() if line.startswith("Deleted") and house.vip in line]
-        assert lost == [], node.name
-        assert node.name in before or house.vip not in text, node.name
-
-
-def transitions(house: House) -> dict[str, str]:
-    """When each node last changed its state."""
-    return {entry["node"]: entry["lastTransitionTime"] for entry in house.wait_told("web")["nodes"]}
 
 
 def bases(house: House, *priorities: int) -> dict[str, Any]:
@@ -60,14 +26,14 @@ def test_an_etcd_from_before_the_virtual_ip_moves_nothing_and_it_can_be_applied_
     assert house.own is not None
     house.own.save_store(tmp_path / "before")
     with house.applied("web") as master:
-        before = transitions(house)
-        with nobody_moves(house):
+        before = house.transitions("web")
+        with house.nobody_moves():
             house.own.restore_store(tmp_path / "before")
             assert house.kubectl("get", "vip") == ""  # nothing of it is left in the API
             house.apply("web")
             house.wait_master("web", master, timeout=90)
             house.kubectl("wait", "--for=condition=Ready", "vip/web", "--timeout=30s")
-        assert transitions(house) == before
+        assert house.transitions("web") == before
 
 
 def test_an_etcd_from_before_an_edit_moves_nothing_and_the_edit_can_be_made_again(
@@ -79,7 +45,7 @@ def test_an_etcd_from_before_an_edit_moves_nothing_and_the_edit_can_be_made_agai
         house.own.save_store(tmp_path / "before")
         house.apply("web", **bases(house, 236, 244))
         master = house.wait_master("web", house.nodes[1])
-        with nobody_moves(house):
+        with house.nobody_moves():
             house.own.restore_store(tmp_path / "before")
             house.wait("web", lambda status: status.get("master") == master, timeout=90)
             house.apply("web", **bases(house, 236, 244))
@@ -91,14 +57,14 @@ def test_an_etcd_from_before_an_edit_moves_nothing_and_the_edit_can_be_made_agai
 def test_crds_that_are_deleted_and_applied_again_move_nothing(own_house_only: House) -> None:
     house = own_house_only
     with house.applied("web") as master:
-        before = transitions(house)
-        with nobody_moves(house):
+        before = house.transitions("web")
+        with house.nobody_moves():
             house.kubectl("delete", "-k", str(REPOSITORY / "crds"))
             house.kubectl("apply", "--server-side", "-k", str(REPOSITORY / "crds"))
             house.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
             house.apply("web")
             house.wait_master("web", master, timeout=90)
-        assert transitions(house) == before
+        assert house.transitions("web") == before
         house.kubectl("delete", "virtualip", "web")
         # the garbage collector looks every 30 s which kinds there are
         house.wait_gone("web", timeout=90)
@@ -108,8 +74,8 @@ def test_every_lease_stale_moves_nothing_and_ready_is_unknown_meanwhile(own_hous
     house = own_house_only
     assert house.own is not None
     with house.applied("web") as master:
-        before = transitions(house)
-        with nobody_moves(house):
+        before = house.transitions("web")
+        with house.nobody_moves():
             for node in house.own.nodes:
                 node.run("pkill", "-STOP", "-f", "virtualip-agent reporter")
             try:
@@ -123,26 +89,16 @@ def test_every_lease_stale_moves_nothing_and_ready_is_unknown_meanwhile(own_hous
                     node.run("pkill", "-CONT", "-f", "virtualip-agent reporter")
             house.kubectl("wait", "--for=condition=Ready", "vip/web", "--timeout=60s", timeout=70)
         house.wait_master("web", master)
-        assert transitions(house) == before
+        assert house.transitions("web") == before
 
 
 def test_edits_while_the_operator_is_away_are_followed_when_it_is_back(own_house_only: House) -> None:
-    """However long it is away: no agent has a clock for it. Here for two edits and the time they take."""
     house = own_house_only
     with house.applied("web") as master:
-        house.kubectl("-n", NAMESPACE, "scale", "deployment/virtualip-operator", "--replicas=0")
-        try:
-            house.kubectl(
-                "-n", NAMESPACE, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/component=operator",
-                "--timeout=60s", timeout=70,
-            )  # fmt: skip
-            with nobody_moves(house):
-                house.apply("web", **bases(house, 236, 240, 244))
-                house.apply("web", **bases(house, 236, 244, 240))
-                assert house.status("web")["master"] == master  # told by nobody, and true
-        finally:
-            house.kubectl("-n", NAMESPACE, "scale", "deployment/virtualip-operator", "--replicas=2")
-            house.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/virtualip-operator", "--timeout=60s")
+        with house.operator_away(), house.nobody_moves():
+            house.apply("web", **bases(house, 236, 240, 244))
+            house.apply("web", **bases(house, 236, 244, 240))
+            assert house.status("web")["master"] == master  # told by nobody, and true
         house.wait_master("web", house.nodes[1], timeout=60)
         status = house.wait("web", lambda status: status.get("observedGeneration") == 3)
         assert status["lastMoves"][0]["to"] == house.nodes[1]

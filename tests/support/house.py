@@ -80,9 +80,14 @@ class House:
             if f"{what.replace('/', '.apps/')} unchanged" in applied:
                 # on a user's cluster that had it: the tag is the same whatever has been loaded since
                 self.kubectl("-n", NAMESPACE, "rollout", "restart", what)
-            self.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", timeout=190)
+        self.wait_rolled_out()
         self.nodes = [node["metadata"]["name"] for node in self.get("nodes")["items"]][:3]
         assert len(self.nodes) >= 2, "a fail-over needs two nodes"
+
+    def wait_rolled_out(self) -> None:
+        """Waits until the operator and an agent on every node are what was applied, and ready."""
+        for what in ("deployment/virtualip-operator", "daemonset/virtualip-agent"):
+            self.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=180s", timeout=190)
 
     @property
     def vip(self) -> str:
@@ -167,6 +172,53 @@ class House:
             and all(entry["state"] in ("MASTER", "BACKUP") for entry in entries)
         )
 
+    def transitions(self, name: str) -> dict[str, str]:
+        """By node when it last changed its state, as its entry says."""
+        return {entry["node"]: entry["lastTransitionTime"] for entry in self.wait_told(name)["nodes"]}
+
+    @contextmanager
+    def operator_away(self) -> Iterator[None]:
+        """Meanwhile no operator runs; at the end it is there again."""
+        deployment = ("-n", NAMESPACE, "deployment/virtualip-operator")
+        self.kubectl("scale", *deployment, "--replicas=0")
+        try:
+            gone = ("--for=delete", "pod", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
+            self.kubectl("-n", NAMESPACE, "wait", *gone, timeout=70)
+            yield
+        finally:
+            self.kubectl("scale", *deployment, "--replicas=2")
+            self.kubectl("rollout", "status", *deployment, "--timeout=60s", timeout=70)
+
+    @contextmanager
+    def address_changes(self) -> Iterator[dict[str, list[str]]]:
+        """By node of our own cluster what `ip -ts monitor address` says of the VIP meanwhile; filled at the end."""
+        assert self.own is not None
+        monitors = {
+            node.name: subprocess.Popen(
+                in_namespace(node.netns, ["ip", "-ts", "-4", "monitor", "address"]), stdout=subprocess.PIPE, text=True
+            )
+            for node in self.own.nodes
+        }
+        told: dict[str, list[str]] = {}
+        try:
+            yield told
+        finally:
+            for name, monitor in monitors.items():
+                monitor.terminate()
+                said, _ = monitor.communicate()
+                told[name] = [line for line in said.splitlines() if f" {self.vip}/" in line]
+
+    @contextmanager
+    def nobody_moves(self) -> Iterator[None]:
+        """Meanwhile no node of our own cluster lets go of the VIP, and no other node takes it."""
+        before = self.holders()
+        with self.address_changes() as told:
+            yield
+        assert self.holders() == before
+        for name, lines in told.items():
+            assert not [line for line in lines if "Deleted" in line], f"{name} let go of it"
+            assert name in before or not lines, f"{name} took it"
+
     def agent(self, node: str) -> str:
         """The agent's pod on a node."""
         pods = self.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=agent")["items"]
@@ -188,7 +240,7 @@ class House:
             return [
                 node.name
                 for node in self.own.nodes
-                if node.pid is not None and f"inet {self.vip}/" in node.run("ip", "-4", "addr", "show", "dev", "eth0")
+                if node.pid is not None and node.run("ip", "-4", "addr", "show", "to", f"{self.vip}/32")
             ]
         return [node for node in self.nodes if any(vip["detail"].get("addresses") for vip in self.local(node).values())]
 

@@ -24,8 +24,9 @@ class NodeDaemon:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1] if pid else []
         return [word.decode() for word in words]
 
-    def restart(self, words: Sequence[str]) -> None:
-        """Kills it, as a crash would, and starts this command."""
+    def restart(self, words: Sequence[str] = ()) -> None:
+        """Kills it, as a crash would, and starts this command, or the same again."""
+        words = words or self.words
         if pid := self._pid():
             end(pid)
         self._node.run("sh", "-c", _START, "sh", f"/var/log/{self._program}.log", *words)

@@ -156,6 +156,15 @@ class Cluster:
         control_plane.start_api_server()
         control_plane.wait_until_ready(self._api())
 
+    def restart_controllers(self) -> None:
+        """The controller manager and the scheduler forget what they know; returns when pods can be created."""
+        for name in ("kube-controller-manager", "kube-scheduler"):
+            self._daemons.stop(name)
+        control_plane = self._control_plane()
+        control_plane.start_controllers()
+        control_plane.start_scheduler()
+        self._wait_for_default_account()
+
     def save_store(self, to: Path) -> None:
         """Copies etcd's data to a directory that is not there yet; the API server is away meanwhile."""
         with self._store_at_rest() as store:
@@ -164,7 +173,8 @@ class Cluster:
     def restore_store(self, saved: Path | None) -> None:
         """Goes back to a copy, or with None to an empty store, as after a disaster; the API server is away meanwhile.
 
-        Kubelets register only when they start: after None the nodes must be power-cycled to be seen again.
+        Whoever watches goes on with what it knew, and never sees what has a lower resourceVersion than that; and
+        kubelets register only when they start. So after None restart_controllers(), and each node's kubelet.
         """
         with self._store_at_rest() as store:
             shutil.rmtree(store)
