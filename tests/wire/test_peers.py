@@ -13,6 +13,7 @@ from article import manifest
 from machine import Machine
 from peers import VIP, Frr, Keepalived, Peer, Setup
 from segment import Host, Segment, unavailable
+from virtualip_agent.control.status_view import pictures
 
 pytestmark = [
     pytest.mark.netns,
@@ -66,7 +67,7 @@ def meet(tmp_path: Path) -> Iterator[Meet]:
             own, other = V6[own], V6[other]
         machine = Machine(here, tmp_path)
         made.append(machine)
-        settings = {key: value for key, value in way.items() if key != "unicast"}
+        settings = {key: value for key, value in way.items() if key not in ("unicast", "checksum")}
         unicast: dict[str, Any] = {"source": other, "others": (own,)} if way.get("unicast") else {}
         peer = kind(there, tmp_path, Setup(priority=theirs, **settings, **unicast))
         made.append(peer)
@@ -82,6 +83,7 @@ def meet(tmp_path: Path) -> Iterator[Meet]:
                 nodePriorities=None,
                 priority=ours,
                 password_file=str(password) if way.get("password") else None,
+                checksum=way.get("checksum"),
                 **({"transport": "Unicast", "nodeAddresses": nodes} if unicast else {}),
             ),
         )
@@ -178,6 +180,39 @@ def test_two_masters_of_equal_priority_are_settled_by_the_higher_address(
     peer.wait(master=not swapped)
     ours.wait_state("web", "MASTER" if swapped else "BACKUP")
     agree(ours, peer)
+
+
+RFC_CHECKSUM: dict[str, Any] = {"version": 3, "interval": 100, "checksum": "RFC9568"}
+
+
+@pytest.mark.parametrize("kind", [Keepalived, Frr])
+def test_peers_drop_what_is_summed_as_rfc_9568_has_it_and_two_would_be_master(meet: Meet, kind: type[Peer]) -> None:
+    """So that nobody chooses `checksum: RFC9568` beside them: keepalived 2.2.7 and FRR 8.4.4 sum the pseudo-header."""
+    _, ours, peer = meet(kind, RFC_CHECKSUM, ours=200, theirs=100)
+    peer.start()
+    peer.wait(master=True)
+    ours.start_engine()
+    assert ours.wait_state("web", "MASTER")["reason"] == "HigherPriority"
+    with pytest.raises(AssertionError, match="still MASTER"):
+        peer.wait(master=False, timeout=2.0)
+    ours.wait_state("web", "MASTER")
+    # FRR says nothing of it; that nothing but the checksum is in its way, test_the_peer_follows_us tells
+    assert kind is Frr or any("Invalid VRRPv3 checksum" in line for line in peer.complaints())
+
+
+@pytest.mark.parametrize("kind", [Keepalived, Frr])
+def test_whichever_checksum_we_send_we_follow_a_peer_by_its_own(meet: Meet, kind: type[Peer]) -> None:
+    _, ours, peer = meet(kind, RFC_CHECKSUM, ours=100, theirs=200)
+    ours.start_engine()
+    ours.wait_state("web", "MASTER")
+    peer.start()
+    peer.wait(master=True)
+    ours.wait_state("web", "BACKUP")
+    ours.host.wait_for_address(VIP, present=False)
+    picture = next(pictures(ours.run_directory, statistics=True))
+    counters = picture.statistics["routers"]["web"]
+    assert counters["received_pseudo_header_checksum"] > 0
+    assert counters["received_rfc9568_checksum"] == 0
 
 
 def test_a_peer_that_does_not_like_what_we_say_is_heard_to_complain(meet: Meet) -> None:
