@@ -138,6 +138,9 @@ class Observer(Protocol):
     ) -> None:
         """After one event; `was_master` and `master` are the core's own words from before it."""
 
+    def settled(self, node: Node, event: ev.Event) -> None:
+        """After what the event meant for the others of its sync group, too."""
+
     def carried_out(self, node: Node) -> None:
         """After what one wake-up wanted was done."""
 
@@ -193,7 +196,7 @@ class VirtualLan:
 
     def start(self, node: Node) -> None:
         """The agent starts; what its predecessor left on the interface is adopted."""
-        node.router, node.released, node.stalled = VirtualRouter(node.settings), False, False
+        node.router, node.released, node.stalled = self._make_router(node), False, False
         node.asleep_since = None
         node.waiting.clear()
         if node.contributions:
@@ -202,6 +205,9 @@ class VirtualLan:
             self.tell(node, ev.LinkUp(node.source, adopted=node.kernel.holds))
         else:
             self.tell(node, ev.LinkDown("LinkDown", "eth0 is down"))
+
+    def _make_router(self, node: Node) -> VirtualRouter:
+        return VirtualRouter(node.settings)
 
     # ---- what can happen
 
@@ -216,6 +222,7 @@ class VirtualLan:
         effects = core.handle(event, self.now - node.behind)
         if self.observer is not None:
             self.observer.handled(node, event, effects, was_master, master)
+            self.observer.settled(node, event)
         return effects
 
     def contribute(self, node: Node, **contributions: Contribution) -> None:
@@ -376,23 +383,38 @@ class VirtualLan:
 
     # ---- what the routers do
 
-    def _carry_out(self, node: Node, effects: Iterable[fx.Effect]) -> None:
-        effects = list(effects)
+    def _carry_out(self, node: Node, effects: Sequence[fx.Effect]) -> None:
         if not effects:
             return
-        for effect in effects:
-            if isinstance(effect, fx.RemoveAddresses):
-                if node.holds:
-                    self._say(node, "takes the address off")
-                node.kernel.expires = None
-            elif isinstance(effect, fx.AddAddresses):
-                if node.kernel.refusal is not None:
-                    self.tell(node, ev.AddressesRefused(*node.kernel.refusal))
-                    return
-                if not node.holds:
-                    self._say(node, "puts the address on")
-                node.kernel.expires = self.now + node.settings.lifetime
-                node.refresh_at = self.now + _REFRESH
+        if not self._change_addresses(node, effects):
+            assert node.kernel.refusal is not None
+            self.tell(node, ev.AddressesRefused(*node.kernel.refusal))
+            return
+        self._speak(node, effects)
+        if self.observer is not None:
+            self.observer.carried_out(node)
+
+    def _change_addresses(self, node: Node, effects: Iterable[fx.Effect]) -> bool:
+        """The last word of a wake-up counts, as in realtime/engine.py. False: the kernel refused."""
+        words = [effect for effect in effects if isinstance(effect, fx.AddAddresses | fx.RemoveAddresses)]
+        if not words:
+            return True
+        if isinstance(words[-1], fx.RemoveAddresses):
+            if node.holds:
+                self._say(node, "takes the address off")
+            node.kernel.expires = None
+        elif node.kernel.refusal is not None:
+            return False
+        else:
+            if not node.holds:
+                self._say(node, "puts the address on")
+            node.kernel.expires = self.now + node.settings.lifetime
+            node.refresh_at = self.now + _REFRESH
+        return True
+
+    def _speak(self, node: Node, effects: Iterable[fx.Effect]) -> None:
+        """Everything that follows the addresses."""
+        effects = list(effects)
         for effect in effects:
             # not for one that took over and yielded within this wake-up: realtime/engine.py does the same
             if isinstance(effect, fx.SendGratuitousArp) and node.router is not None and node.core.is_master:
@@ -410,8 +432,6 @@ class VirtualLan:
         if any(isinstance(effect, fx.Released) for effect in effects):
             self._say(node, "is released")
             node.router, node.released, node.refresh_at = None, True, _FOREVER
-        if self.observer is not None:
-            self.observer.carried_out(node)
 
     def _send(self, node: Node, priority: int) -> None:
         self._say(node, f"advertises {priority}" + (" (resigns)" if not priority else ""))

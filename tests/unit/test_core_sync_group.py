@@ -201,6 +201,23 @@ def test_two_masters_on_a_whole_segment_end_though_the_other_one_is_still_cut(cu
     assert (lan.holder(), len(lan.transitions())) == (holder, before)
 
 
+def test_who_overslept_yields_to_its_equal_at_once_though_the_other_segment_which_decides_ties_is_cut() -> None:
+    """Found by simulation: it was MASTER beside the other for another three intervals."""
+    lan = GroupLan()
+    server1, server2 = lan.machine("server1", 100), lan.machine("server2", 100, rank=1)
+    lan.run_until(10)
+    assert lan.holder() == server1
+    lan.segments[0].cut(lan.node(server1, 0))
+    lan.stall(server1)
+    lan.run(6)
+    lan.resume(server1)
+    lan.run(0.01)
+    assert lan.masters()[1] == [server2]
+    lan.segments[0].heal()
+    lan.run(3)
+    assert lan.holder() == server2
+
+
 def test_a_foreign_router_that_outranks_us_in_one_segment_has_the_group_stay_away_from_the_other() -> None:
     # keepalived without a sync group, say: it is MASTER of one VIP, and nobody may take turns about the other
     lan = GroupLan()

@@ -216,9 +216,12 @@ class VirtualRouter(RouterMemory):
             self._reply(now, effects)
 
     def _tie_is_the_groups(self, now: int) -> bool:
-        """Whether the addresses of another segment decide: those of the first router of our sync group."""
+        """Whether the addresses of another segment decide: those of the first router of our sync group. Not where we
+        overslept: then it was right to take over, and the first router may not hear it."""
         group = self.fitness.group
-        return group is not None and not group.first and not self._schedule.tie_lasts(self.settings, now)
+        if group is None or group.first or self._schedule.overslept(self.settings, now):
+            return False
+        return not self._schedule.tie_lasts(self.settings, now)
 
     def _yield_to(self, event: ev.Heard, reason: str, now: int, effects: Effects) -> None:
         effects.append(fx.RemoveAddresses())

@@ -90,6 +90,15 @@ MUTANTS: Final = (
     Mutant("stops without priority 0", "hand_over", "if not self._left or now < self._say_at:", "if True:"),
     Mutant("overslept and does not yield", "virtual_router", "elif self._schedule.overslept(self.settings, now):",
            "elif False:", (SIMULATOR,)),
+    # ---- sync groups
+    Mutant("one yields alone", "sync_group", "return self._tell_all(masters, ev.GroupYields(), now)", "return []",
+           (SIMULATOR,)),
+    Mutant("all take over when one would", "sync_group", "all(members[name].willing(now)",
+           "any(members[name].willing(now)", (SIMULATOR,)),
+    Mutant("fault of one is fault of that one", "sync_group", "            fault=fault,\n", "            fault=None,\n",
+           (SIMULATOR,)),
+    Mutant("each speaks with its own base", "sync_group", "effective=_priority(members),",
+           "effective=_priority({name: members[name]}),", (SIMULATOR,)),
     # ---- 7.1: receiving
     Mutant("its own address is heard", "reception", "if event.source == own_source:", "if False:", (RFC,)),
     Mutant("any version is heard", "acceptance", "if advertisement.version != settings.version:", "if False:", (RFC,)),

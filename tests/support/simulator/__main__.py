@@ -25,6 +25,7 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     hours: Counter[str] = field(default_factory=Counter)
     """By advertisement interval."""
+    grouped_hours: float = 0.0
 
     def add(self, episode: Episode, result: Result) -> None:
         """One more episode."""
@@ -35,6 +36,8 @@ class Tally:
         self.damped += result.damped
         self.faults.update(result.faults)
         self.hours[f"{episode.interval / SECOND:g} s"] += result.seconds / 3600  # type: ignore[assignment]
+        if episode.segments > 1:
+            self.grouped_hours += result.seconds / 3600
 
     @property
     def total_hours(self) -> float:
@@ -46,7 +49,8 @@ class Tally:
         total, faults = max(self.total_hours, 1e-9), sum(self.faults.values())
         kinds = ", ".join(f"{verb} {count}" for verb, count in self.faults.most_common())
         return (
-            f"{total:.1f} simulated hours ({hours}) in {self.episodes} episodes: {faults} faults "
+            f"{total:.1f} simulated hours ({hours}; {self.grouped_hours:.1f} with sync groups) in {self.episodes} "
+            f"episodes: {faults} faults "
             f"({faults / total:.0f} an hour), {self.repairs} repairs checked ({self.damped} when damping was over), "
             f"{self.transitions} transitions, {self.advertisements} advertisements\n  {kinds}"
         )

@@ -1,5 +1,7 @@
 """An episode: settings of the nodes and a schedule of faults. Drawn from one integer, written as text one can paste.
 
+Where it has several segments, each node has a router on each of them, and they are a sync group.
+
 version=3 interval=1000000000 preempt=1 fast_preempt=1 preempt_delay=0 lifetime=5 noise_seed=7 preempt_damping=1
 node 244 0
 node 240 0
@@ -21,6 +23,8 @@ _CALM: Final = 300
 """Intervals between two storms, on average: an episode is about half an hour at 1 s."""
 _PAUSES: Final = (0.0001, 0.0015, 0.02, 0.05, 0.1, 0.3, 0.6, 0.99, 1.0, 1.1, 2.5, 3.3, 3.7, 5.5, 9.0)
 """Between two faults, in intervals: before, at and after every deadline of the protocol."""
+_SEGMENTS: Final = (60, 30, 10)
+"""The share of the episodes with one, two and three; those with several are sync groups."""
 SLOWER: Final = (1, 2, 4)
 """What an edit that has reached some of the nodes makes of the interval."""
 VERBS: Final = {
@@ -35,15 +39,17 @@ VERBS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """At a moment (seconds) something happens to a node (its index), with a number that says what exactly."""
+    """At a moment (seconds) something happens to a node (its index), with a number that says what exactly, and on which
+    segment where it is not something of the whole machine."""
 
     at: float
     verb: str
     node: int = 0
     number: int = 0
+    segment: int = 0
 
     def __str__(self) -> str:
-        return f"{self.at!r} {self.verb} {self.node} {self.number}"
+        return f"{self.at!r} {self.verb} {self.node} {self.number}" + (f" {self.segment}" if self.segment else "")
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ class Episode:
     nodes: tuple[tuple[int, int], ...]
     events: tuple[Event, ...]
     preempt_damping: bool = False
+    segments: int = 1
+    crossed_bases: bool = False
+    """On every second segment the nodes' base priorities are in the opposite order: each prefers another's half."""
+    crossed_addresses: bool = False
+    """The same of their source addresses, which settle ties."""
 
     @property
     def seconds(self) -> float:
@@ -81,6 +92,11 @@ class Episode:
             f"fast_preempt={self.fast_preempt:d} preempt_delay={self.preempt_delay} lifetime={self.lifetime} "
             f"noise_seed={self.noise_seed} preempt_damping={self.preempt_damping:d}"
         )
+        if self.segments > 1:
+            head += (
+                f" segments={self.segments} crossed_bases={self.crossed_bases:d} "
+                f"crossed_addresses={self.crossed_addresses:d}"
+            )
         return "\n".join([head, *(f"node {base} {rank}" for base, rank in self.nodes), *map(str, self.events)])
 
     @classmethod
@@ -101,6 +117,9 @@ class Episode:
             nodes=nodes,
             events=events,
             preempt_damping=bool(head.get("preempt_damping", 0)),
+            segments=head.get("segments", 1),
+            crossed_bases=bool(head.get("crossed_bases", 0)),
+            crossed_addresses=bool(head.get("crossed_addresses", 0)),
         )
 
 
@@ -137,7 +156,7 @@ def draw(seed: int) -> Episode:
         now += settle(interval, lifetime, preempt_delay)
     now += rng.expovariate(1 / (_CALM * unit)) + settle(interval, lifetime, preempt_delay)
     events.append(Event(now, "end"))
-    return Episode(
+    episode = Episode(
         version=version,
         interval=interval,
         preempt=rng.random() < 0.7,
@@ -148,6 +167,24 @@ def draw(seed: int) -> Episode:
         nodes=tuple(nodes),
         events=tuple(events),
         preempt_damping=rng.random() < 0.5,
+    )
+    return _grouped(episode, random.Random(f"sync groups of {seed}"))
+
+
+def _grouped(episode: Episode, rng: random.Random) -> Episode:
+    """The episode as it is, or on several segments."""
+    segments = rng.choices((1, 2, 3), _SEGMENTS)[0]
+    if segments == 1:
+        return episode
+    return replace(
+        episode,
+        segments=segments,
+        crossed_bases=rng.random() < 0.3,
+        crossed_addresses=rng.random() < 0.5,
+        # who owns an address of one segment and not of another is an ordinary router of the group
+        nodes=tuple((min(base, 254), rank) for base, rank in episode.nodes),
+        events=tuple(replace(event, segment=rng.randrange(segments)) for event in episode.events[:-1])
+        + episode.events[-1:],
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from virtual_lan import Node, VirtualLan
+from group_lan import GroupLan
+from virtual_lan import Node
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.settings import Settings
@@ -30,21 +31,16 @@ def expected_skew(settings: Settings, priority: int, interval: int) -> int:
     return (256 - priority) * (SECOND if settings.version == 2 else interval) // 256
 
 
-def expected_priority(node: Node) -> int:
-    """Base and what trackers add, within 1..254; the owner's never changes; draining is 1."""
-    if node.settings.draining:
-        return 1
-    if node.settings.base_priority == _OWNER:
-        return _OWNER
-    return min(254, max(1, node.settings.base_priority + sum(c.value for c in node.contributions.values())))
-
-
 @dataclass
 class Sheet:
     """What one process has heard and said."""
 
     state: str = ""
     """After the event before."""
+    begun: bool = False
+    """It was told of its link."""
+    leaving: bool = False
+    """Stopped or withdrawn: its sync group goes on without it."""
     listening_since: int | None = None
     waiting_earliest: int = 0
     """The last thing that re-arms the timer: entering BACKUP, or a MASTER that is to be waited for."""
@@ -75,27 +71,72 @@ class Sheet:
 class Referee:
     """An Observer of the LAN."""
 
-    def __init__(self, lan: VirtualLan) -> None:
+    def __init__(self, lan: GroupLan) -> None:
         self._lan = lan
-        self.sheets: dict[str, Sheet] = {}
+        self.sheets: dict[Node, Sheet] = {}
         self.transitions = 0
-        self.challenged_at: dict[str, int] = {}
+        self._mates: dict[Node, list[Node]] = {}
+        self._bidden: set[Node] = set()
+        """Who was told to take over with its group, by the event that is being handled."""
+        self.challenged_at: dict[Node, int] = {}
         """When (on the LAN's clock) each MASTER heard anybody else last."""
 
     def started(self, node: Node) -> None:
         """A new process."""
         now, interval = self.clock(node), node.settings.advert_interval
-        self.sheets[node.name] = Sheet(
+        self.sheets[node] = Sheet(
             adopted=node.holds, shortest=interval, longest=interval, slowest=interval, waiting_earliest=now
         )
 
     def excuse(self, node: Node) -> None:
         """It was stalled: what it does now may be late."""
-        sheet, now = self.sheets[node.name], self.clock(node)
+        sheet, now = self.sheets[node], self.clock(node)
         sheet.waiting_latest = max(sheet.waiting_latest, now)
         sheet.slept = True
         if sheet.master_resigned_at is not None:
             sheet.master_resigned_at = now
+
+    # ---- sync groups
+
+    @property
+    def _now(self) -> int:
+        return self._lan.segments[0].now
+
+    def group(self, node: Node) -> list[Node]:
+        """The routers of its machine that are bound together, itself among them: those that run and are not leaving."""
+        if len(self._lan.segments) == 1:
+            return [node] if node.router is not None else []
+        mates = self._mates.get(node) or self._mates.setdefault(node, self._lan.nodes(node.name))
+        return [mate for mate in mates if mate.router is not None and not self.sheets[mate].leaving]
+
+    def expected_priority(self, node: Node) -> int:
+        """The lowest base of its group and what all their trackers add, within 1..254; the owner's never changes;
+        draining is 1."""
+        group = self.group(node) or [node]
+        if any(mate.settings.draining for mate in group):
+            return 1
+        base = min(mate.settings.base_priority for mate in group)
+        if base == _OWNER:
+            return _OWNER
+        return min(254, max(1, base + sum(c.value for mate in group for c in mate.contributions.values())))
+
+    def _speaks(self, node: Node) -> bool:
+        """MASTER, and not about to be none."""
+        return node.core.is_master and not self.sheets[node].handing_over
+
+    def _all_or_none(self, group: list[Node]) -> None:
+        group = [mate for mate in group if self.sheets[mate].begun]
+        speaking = [mate for mate in group if self._speaks(mate)]
+        faulty = [mate for mate in group if mate.state == "FAULT"]
+        if speaking and speaking != group:
+            raise Foul(f"{group[0].name}: not MASTER together: {self._states(group)}")
+        if faulty and not all(mate in faulty or mate.core.is_master for mate in group):
+            raise Foul(f"{group[0].name}: not in FAULT together: {self._states(group)}")
+
+    def _states(self, group: list[Node]) -> str:
+        return ", ".join(
+            f"{mate.state}{'' if self._speaks(mate) == mate.core.is_master else ' that goes'}" for mate in group
+        )
 
     # ---- every event
 
@@ -103,13 +144,19 @@ class Referee:
         self, node: Node, event: ev.Event, effects: Sequence[fx.Effect], was_master: bool, master: bytes
     ) -> None:
         """Checks one step of one core."""
-        core, sheet = node.core, self.sheets[node.name]
+        core, sheet = node.core, self.sheets[node]
         now = self.clock(node)
         is_master = core.is_master
+        if isinstance(event, ev.LinkUp | ev.LinkDown):
+            sheet.begun = True
+        elif isinstance(event, ev.Stop):
+            sheet.leaving = True
+        elif isinstance(event, ev.GroupTakesOver):
+            self._bidden.add(node)
         self._effects(node, effects, was_master=was_master, is_master=is_master)
         if isinstance(event, ev.Heard) and event.source != node.source:
             if was_master:
-                self.challenged_at[node.name] = self._lan.now
+                self.challenged_at[node] = self._now
                 self._master_heard(node, sheet, event, effects, now)
             else:
                 self._other_heard(node, sheet, event, master, now)
@@ -133,15 +180,19 @@ class Referee:
                 sheet.adopted = False
             elif isinstance(effect, fx.Transitioned) and effect.entered and effect.state != "MASTER":
                 self._waits_anew(node, sheet, now)
-        if isinstance(event, ev.Heard | ev.TimerExpired):
-            self.overdue(node)
-        else:
+        if not isinstance(event, ev.Heard | ev.TimerExpired):
             self._changed(node, sheet, event, now)
         sheet.state = str(core.state)
 
+    def settled(self, node: Node, event: ev.Event) -> None:
+        """After what one event meant for a whole sync group."""
+        self._bidden.clear()
+        if isinstance(event, ev.Heard | ev.TimerExpired):
+            self.overdue(node)
+
     def clock(self, node: Node) -> int:
         """CLOCK_MONOTONIC of this node."""
-        return self._lan.now - node.behind
+        return self._now - node.behind
 
     def _effects(self, node: Node, effects: Sequence[fx.Effect], *, was_master: bool, is_master: bool) -> None:
         kinds = [type(effect) for effect in effects]
@@ -151,8 +202,8 @@ class Referee:
             if isinstance(effect, fx.SendAdvertisement):
                 if not was_master and not is_master:
                     raise Foul(f"{node.name} advertises and is not MASTER")
-                if effect.priority not in (0, expected_priority(node)):
-                    raise Foul(f"{node.name} says {effect.priority}, its priority is {expected_priority(node)}")
+                if effect.priority not in (0, self.expected_priority(node)):
+                    raise Foul(f"{node.name} says {effect.priority}, its priority is {self.expected_priority(node)}")
         if was_master and not is_master and fx.RemoveAddresses not in kinds and fx.Released not in kinds:
             raise Foul(f"{node.name} is MASTER no more and leaves its addresses")
 
@@ -189,13 +240,18 @@ class Referee:
         own = node.core.priority
         sheet.master_since = now
         sheet.said_at, sheet.slowest, sheet.handing_over = now, node.settings.advert_interval, False
+        if isinstance(event, ev.GroupTakesOver):
+            if not any(self._speaks(mate) for mate in self.group(node) if mate not in self._bidden):
+                self._not_too_early(node, sheet, own, now)
+            sheet.adopted = False
+            return
         starts = not isinstance(event, ev.TimerExpired) or sheet.state == "FAULT"
         if starts:
             if own != _OWNER:
                 raise Foul(f"{node.name} becomes MASTER by {event} from {sheet.state or 'the start'}")
             return
         self._not_too_early(node, sheet, own, now)
-        self._not_too_late(node, sheet, own, now)
+        self._not_too_late(node, now)
         sheet.adopted = False
 
     def _not_too_early(self, node: Node, sheet: Sheet, own: int, now: int) -> None:
@@ -222,16 +278,23 @@ class Referee:
             return
         raise Foul(f"{node.name} becomes MASTER too early")
 
-    def _not_too_late(self, node: Node, sheet: Sheet, own: int, now: int) -> None:
-        if sheet.slept:
-            return
-        settings = node.settings
+    def _not_too_late(self, node: Node, now: int) -> None:
+        """A sync group is late when the last of it is."""
+        fouls = [self._late(mate, self.sheets[mate], now) for mate in self.group(node)]
+        if fouls and all(fouls):
+            raise Foul(fouls[0])
+
+    def _late(self, node: Node, sheet: Sheet, now: int) -> str:
+        if sheet.slept or node.core.is_master:
+            return ""
+        settings, own = node.settings, node.core.priority
         skew = expected_skew(settings, own, sheet.longest) + settings.rank * _RANK_STEP + _ROUNDING
         waited = now - max(sheet.waiting_earliest, sheet.waiting_latest)
         if waited > settings.down_timer_adverts * sheet.longest + skew:
-            raise Foul(f"{node.name} hears no MASTER to wait for since {waited / SECOND} s and does not take over")
+            return f"{node.name} hears no MASTER to wait for since {waited / SECOND} s and does not take over"
         if sheet.master_resigned_at is not None and now - sheet.master_resigned_at > skew:
-            raise Foul(f"{node.name} heard the MASTER resign and does not take over")
+            return f"{node.name} heard the MASTER resign and does not take over"
+        return ""
 
     def _waits_anew(self, node: Node, sheet: Sheet, now: int) -> None:
         sheet.waiting_earliest = sheet.waiting_latest = now
@@ -279,6 +342,8 @@ class Referee:
         overslept = now - sheet.said_at > node.settings.down_timer_adverts * max(
             sheet.slowest, node.settings.advert_interval
         )
+        if wins and theirs == own and not overslept and node is not self.group(node)[0]:
+            return  # the addresses of the group's first segment decide between equals, as long as that can hear them
         if theirs and (wins or overslept):
             if stays:
                 raise Foul(
@@ -306,25 +371,32 @@ class Referee:
             raise Foul(f"{node.name} is MASTER and advertises {late / MILLISECOND} ms late")
 
     def carried_out(self, node: Node) -> None:
-        """Everything of a wake-up was done: addresses are held by the MASTER alone."""
-        if node.router is not None and node.holds and not node.core.is_master and not self.sheets[node.name].adopted:
+        """Everything of a wake-up was done: addresses are held by the MASTER alone, and a sync group is of one mind."""
+        group = self.group(node)
+        if len(group) > 1 and node is group[0]:
+            self._all_or_none(group)
+        if node.router is not None and node.holds and not node.core.is_master and not self.sheets[node].adopted:
             raise Foul(f"{node.name} is {node.core.state} and holds the address")
 
     def overdue(self, node: Node) -> None:
         """Should it have acted by now?"""
-        sheet, now = self.sheets[node.name], self.clock(node)
+        sheet, now = self.sheets[node], self.clock(node)
         core = node.core
         if core.is_master:
             self._spoke_in_time(node, sheet, now)
         elif core.state == "BACKUP" and sheet.listening_since is not None and self.takes_part(node):
-            self._not_too_late(node, sheet, core.priority, now)
+            self._not_too_late(node, now)
 
     def may_be_damped(self, node: Node) -> bool:
         """Whether it may have seen so many moves that it does not preempt for a while."""
-        sheet = self.sheets[node.name]
-        return node.settings.preempt_damping and sheet.moves >= _MOST_MOVES and expected_priority(node) != _OWNER
+        moves = max((self.sheets[mate].moves for mate in self.group(node)), default=0)
+        return node.settings.preempt_damping and moves >= _MOST_MOVES and self.expected_priority(node) != _OWNER
 
     def takes_part(self, node: Node) -> bool:
-        """Link up, nothing failed, every tracker known."""
-        known = node.contributions.keys() >= node.settings.trackers
-        return node.link and known and not any(value.fault for value in node.contributions.values())
+        """Link up, nothing failed, every tracker known; and so with the others of its group."""
+        return all(
+            mate.link
+            and mate.contributions.keys() >= mate.settings.trackers
+            and not any(value.fault for value in mate.contributions.values())
+            for mate in self.group(node) or [node]
+        )
