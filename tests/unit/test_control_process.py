@@ -39,12 +39,13 @@ class Node:
         self.controls: list[subprocess.Popen[bytes]] = []
         self.log = directory / "log"
 
-    def start_control(self) -> "subprocess.Popen[bytes]":
+    def start_control(self, *before: str) -> "subprocess.Popen[bytes]":
         options = {"node": "server1", "manifests": self.manifests, "desired": self.desired, "run": self.run}
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         with self.log.open("ab") as log:
             control = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "virtualip_agent.cli", "control", *arguments], stderr=log
+                [*before, sys.executable, "-W", "error", "-m", "virtualip_agent.cli", "control", *arguments],
+                stderr=log,
             )
         self.controls.append(control)
         return control
@@ -215,6 +216,37 @@ async def test_s2_to_s4_a_file_moves_the_priority_and_faults_out_of_bounds(node:
     await watcher.until_entry(state="FAULT")
     value.write_text("0\n")
     await watcher.until_entry(state="MASTER", priority=244)
+    await watcher.close()
+
+
+MOST_INSTANCES = "/proc/sys/user/max_inotify_instances"
+"""fs.inotify.max_user_instances by another name, and this one is each user namespace's own."""
+
+
+async def test_with_no_inotify_instance_left_files_are_looked_at_and_it_is_said_until_there_is_one(
+    node: Node, tmp_path: Path
+) -> None:
+    value = tmp_path / "vrrp_track_file"
+    value.write_text("5\n")
+    (node.manifests / "web.yaml").write_text(
+        manifest(trackers=[{"name": "app", "file": {"path": str(value)}, "weight": 1}])
+    )
+    node.vrrp.start()
+    none_left = f'echo 0 > {MOST_INSTANCES} && exec "$@"'
+    control = node.start_control("unshare", "--user", "--map-root-user", "sh", "-c", none_left, "sh")
+    await node.vrrp.until(lambda: node.vrrp.advertised.get("web") == [249])
+    value.write_text("6\n")
+    await node.vrrp.until(lambda: node.vrrp.advertised["web"] == [249, 250])
+    (node.manifests / "api.yaml").write_text(manifest("api", vrid=52, addresses=["192.168.122.201/32"]))
+    await node.vrrp.until(lambda: "api" in node.vrrp.routers)
+    watcher = await node.watch()
+    await watcher.until(lambda picture: bool(picture.agent.get("problems")))
+    (problem,) = watcher.picture.agent["problems"]
+    assert "fs.inotify.max_user_instances" in problem
+    assert node.log.read_text().count(problem) == 1
+    some = ["nsenter", "--user", f"--target={control.pid}", "sh", "-c", f"echo 9 > {MOST_INSTANCES}"]
+    await asyncio.to_thread(subprocess.run, some, check=True)
+    await watcher.until(lambda picture: not picture.agent["problems"])
     await watcher.close()
 
 

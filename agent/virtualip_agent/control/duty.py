@@ -1,5 +1,6 @@
 """The control process on duty: what is declared and measured goes to vrrp, what vrrp says goes to the state socket."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,8 +53,8 @@ class Duty:
     def __init__(self, options: Options, link: Link, spawner: Spawner) -> None:
         self._link = link
         self._spawner = spawner
-        self._inotify = Inotify()
-        self._processes = ProcessTable(on_mode=self._process_starts_changed)
+        self._inotify = Inotify(self._agent_changed)
+        self._processes = ProcessTable(on_mode=self._agent_changed)
         self._links = LinkWatch()
         self._pods = PodTable(options.run, self._inotify)
         facilities = Facilities(self._inotify, self._processes, self._links, spawner, self._pods, options.host_root)
@@ -77,6 +78,7 @@ class Duty:
             process_starts=lambda: self._processes.starts_by,
             notify_failure=self._notifier.failure,
             witness=self._witness,
+            problems=self._problems,
         )
         self._configs: dict[str, tuple[Instance, dict[str, ipc.RouterConfig]]] = {}
         """By VirtualIP, then by router."""
@@ -124,8 +126,14 @@ class Duty:
             self._link.contribute(router, self._board.contributions(name))
         self._publisher.soon(name)
 
-    def _process_starts_changed(self) -> None:
+    def _agent_changed(self) -> None:
+        """Something else than a VirtualIP."""
         self._publisher.agent()
+
+    def _problems(self) -> Iterator[str]:
+        """What is wrong with the node and not with what is declared."""
+        if self._inotify.problem:
+            yield self._inotify.problem
 
     def heard(self, message: ipc.FromVrrp) -> None:
         """What vrrp said."""

@@ -1,13 +1,21 @@
-"""One inotify instance for the whole process, in the event loop: the kernel allows a user 128 of them by default."""
+"""One inotify instance for the whole process, in the event loop: the kernel allows a user 128 of them by default.
+
+Root shares those with kubelet, containerd and whatever else runs, so there may be none left. Then nothing can be
+watched until there is, and who wanted to watch looks every second or two, as where a file system cannot be watched.
+"""
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from inotify_simple import INotify, flags
+
+log = logging.getLogger(__name__)
 
 CLOSE_WRITE: Final = int(flags.CLOSE_WRITE)
 MODIFY: Final = int(flags.MODIFY)
@@ -57,15 +65,41 @@ class Watch:
 class Inotify:
     """Watches of inodes; callbacks run in the event loop, once for all events that were there."""
 
-    def __init__(self) -> None:
-        self._inotify = INotify(nonblocking=True)
+    def __init__(self, on_problem: Callable[[], None] = lambda: None) -> None:
+        self.problem = ""
+        """Why nothing can be watched, for people. `on_problem` is called when it changes later."""
+        self._inotify: INotify | None = None
         self._watches: dict[int, list[Watch]] = {}
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._inotify.fileno(), self._read)
+        self._on_problem: Callable[[], None] = lambda: None
+        with contextlib.suppress(OSError):  # tried again at each watch
+            self._instance()
+        self._on_problem = on_problem
+
+    def _instance(self) -> INotify:
+        if self._inotify is None:
+            try:
+                self._inotify = INotify(nonblocking=True)
+            except OSError as error:
+                self._say(f"files are not watched but looked at every 1 to 2 s: {_why_no_instance(error)}")
+                raise
+            self._loop.add_reader(self._inotify.fileno(), self._read, self._inotify)
+            self._say("")
+        return self._inotify
+
+    def _say(self, problem: str) -> None:
+        if problem == self.problem:
+            return
+        self.problem = problem
+        if problem:
+            log.warning("%s", problem)
+        else:
+            log.info("files are watched again")
+        self._on_problem()
 
     def watch(self, path: str, callback: Callback) -> Watch:
         """Watches what `path` leads to, symlinks followed. OSError where that is nothing, or cannot be watched."""
-        descriptor = int(self._inotify.add_watch(path, _MASK))
+        descriptor = int(self._instance().add_watch(path, _MASK))
         watch = Watch(self, descriptor, callback)
         self._watches.setdefault(descriptor, []).append(watch)
         return watch
@@ -79,12 +113,12 @@ class Inotify:
         if not others:
             del self._watches[watch.descriptor]
             with contextlib.suppress(OSError):  # the kernel has dropped it already, with the inode
-                self._inotify.rm_watch(watch.descriptor)
+                self._instance().rm_watch(watch.descriptor)
 
-    def _read(self) -> None:
+    def _read(self, inotify: INotify) -> None:
         masks: dict[int, int] = {}
         names: dict[int, set[str]] = {}
-        for event in self._inotify.read(timeout=0):
+        for event in inotify.read(timeout=0):
             masks[event.wd] = masks.get(event.wd, 0) | event.mask
             if event.name:
                 names.setdefault(event.wd, set()).add(os.fsdecode(event.name))
@@ -100,6 +134,16 @@ class Inotify:
 
     def close(self) -> None:
         """Ends all watches."""
-        self._loop.remove_reader(self._inotify.fileno())
-        self._inotify.close()
+        if self._inotify is not None:
+            self._loop.remove_reader(self._inotify.fileno())
+            self._inotify.close()
+            self._inotify = None
         self._watches.clear()
+
+
+def _why_no_instance(error: OSError) -> str:
+    if error.errno == errno.EMFILE:  # inotify_init1(2) says the same where the process has too many descriptors
+        return (
+            "no inotify instance is left (raise the sysctl fs.inotify.max_user_instances, or the limit of open files)"
+        )
+    return f"no inotify instance: {error.strerror}"

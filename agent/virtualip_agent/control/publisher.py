@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ class Publisher:
         process_starts: Callable[[], str] = lambda: "",
         notify_failure: Callable[[str], str] = lambda _: "",
         witness: "Witness | None" = None,
+        problems: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._node = node
         self._link = link
@@ -43,6 +44,7 @@ class Publisher:
         self._process_starts = process_starts
         self._notify_failure = notify_failure
         self._witness = witness
+        self._problems = problems
         self._lifetimes: dict[str, int] = {}
         self._soon: set[str] = set()
         self._names: frozenset[str] = frozenset()
@@ -74,7 +76,7 @@ class Publisher:
                     "ready": hello is not None,
                     "processStarts": self._process_starts(),
                     "otherRouters": [asdict(other) for other in self._witness.foreign] if self._witness else [],
-                    "problems": [str(problem) for problem in self._declarations.problems],
+                    "problems": [*map(str, self._declarations.problems), *self._problems()],
                 }
             )
         )

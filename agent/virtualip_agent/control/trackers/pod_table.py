@@ -69,6 +69,8 @@ class PodTable:
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY, self._tick)
+        if self._watch is None:
+            self._renew_watch()
         self._look()
 
     def _look(self) -> None:
