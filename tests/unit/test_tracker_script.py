@@ -460,8 +460,51 @@ async def test_one_that_writes_gigabytes_into_a_file_is_ended_at_16_mib(
     assert (target / "big").stat().st_size == 16 << 20
 
 
+@pytest.fixture
+def python(scripts: Path) -> Callable[[str], Path]:
+    """Writes a Python script likewise."""
+
+    def write(body: str) -> Path:
+        path = scripts / "check.py"
+        path.write_text(f"#!/usr/bin/python3 -IS\n{body}\n")
+        path.chmod(0o755)
+        return path
+
+    return write
+
+
 async def test_one_that_takes_much_memory_is_refused_it(house: House, script: Script) -> None:
-    assert not (await house.once(script("exec head -c 2G /dev/zero | tail -c 1G > /dev/null; exit $?"))).passed
+    result = await house.once(script("exec head -c 2G /dev/zero | tail -c 1G > /dev/null; exit $?"), timeout=30_000)
+    assert result == Check(False, "exit code 1: tail: memory exhausted")
+
+
+async def test_address_space_that_is_only_reserved_is_free_and_what_is_taken_of_it_counts(
+    house: House, python: Callable[[str], Path]
+) -> None:
+    """As Go, Java and others do: kubectl, etcdctl and crictl are Go, and a check of the API server may well be one."""
+    path = python(
+        """
+import ctypes, sys
+MEBIBYTE, NONE, READ_WRITE, PRIVATE_ANONYMOUS = 1 << 20, 0, 3, 0x22
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+reserved = libc.mmap(None, 100 << 30, NONE, PRIVATE_ANONYMOUS, -1, 0)
+assert reserved != ctypes.c_void_p(-1).value, "not reserved"
+assert libc.mprotect(reserved, int(sys.argv[1]) * MEBIBYTE, READ_WRITE) == 0, "not given"
+ctypes.memset(reserved, 1, 100 * MEBIBYTE)
+print("done")
+"""
+    )
+    assert await house.once(path, 256) == Check(True, "exit code 0: done")
+    assert await house.once(path, 512) == Check(False, "exit code 1: AssertionError: not given")
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="there is no Go program at hand")
+async def test_a_go_program_runs(house: House, script: Script) -> None:
+    result = await house.once(script(f"exec {shutil.which('go')} version"), env=(("HOME", "/tmp"),), timeout=30_000)
+    assert result.passed, result.message
 
 
 async def test_output_is_one_short_printable_line(house: House, script: Script) -> None:

@@ -20,8 +20,11 @@ from virtualip_agent.control.spawner_policy import Account
 
 GRACE: Final = 1.0
 """Seconds between SIGTERM and SIGKILL."""
+MOST_MEMORY: Final = 512 << 20
+"""Bytes of private writable memory a process, used or not (RLIMIT_DATA). Not of address space (RLIMIT_AS): Go, Java and
+others reserve gigabytes of it that nobody may touch and that cost nothing, and end at once where they may not."""
 _LIMITS: Final = {
-    resource.RLIMIT_AS: 512 << 20,
+    resource.RLIMIT_DATA: MOST_MEMORY,
     resource.RLIMIT_FSIZE: 16 << 20,
     resource.RLIMIT_NOFILE: 256,
     resource.RLIMIT_NPROC: 512,  # of the user's, wherever: a fork bomb ends here
