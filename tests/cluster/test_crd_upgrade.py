@@ -12,7 +12,8 @@ import yaml
 from barecluster import Cluster, ClusterError
 from operator_harness import World, eventually
 from virtualip_api.member import parse_member_spec
-from virtualip_api.status import NodeEntry, State
+from virtualip_api.names import field_manager
+from virtualip_api.status import NodeEntry, State, TrackerStatus, entry_to_json
 from virtualip_api.virtual_ip import parse_spec
 
 pytestmark = pytest.mark.apiserver
@@ -91,6 +92,33 @@ def test_a_newer_crd_keeps_stored_objects_their_status_and_their_plans(world: Wo
     assert plan is not None
     assert parse_spec(vip["spec"]).drain.on_cordon is True
     assert parse_member_spec(plan["spec"]).base_priority == 244
+
+
+def test_an_entry_that_was_written_under_an_older_crd_is_still_its_agents_and_replaced_as_a_whole(world: World) -> None:
+    for crd in oldest():
+        world.apply(crd)
+    eventually(lambda: _tries(world))
+    before = NodeEntry(
+        "stored1", State.FAULT, 0, message="httpd is down", trackers=(TrackerStatus("httpd", False, 0, "no process"),)
+    )
+    other = NodeEntry("stored2", State.MASTER, 240, trackers=(TrackerStatus("httpd", True, 10, "1 process"),))
+    for entry in (before, other):
+        world.says("stored", entry)
+    for crd in todays():
+        world.apply(crd)
+    eventually(lambda: _takes_what_is_new(world))
+
+    after = NodeEntry("stored1", State.BACKUP, 234, trackers=(TrackerStatus("apache", True, 0, "2 processes"),))
+    world.says("stored", after)  # without force: nobody else has a part of it
+
+    assert world.status("stored")["nodes"] == [entry_to_json(after), entry_to_json(other)]
+    found = world.get("vip", "stored")
+    assert found is not None
+    owned = [
+        one["fieldsV1"] for one in found["metadata"]["managedFields"] if one["manager"] == field_manager("stored1")
+    ]
+    # The entry, and none of what is in it: the API server's work for each write grows with these.
+    assert owned == [{"f:status": {"f:nodes": {'k:{"node":"stored1"}': {}}}}]
 
 
 _STORED = {"vip": "stored", "virtualipmember": "stored.stored1"}

@@ -11,7 +11,8 @@ import pytest
 
 from virtualip_agent.reporter.api import ApiError
 from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH, Remark
-from virtualip_agent.reporter.publisher import CHECKED_A_ROUND, Publisher
+from virtualip_agent.reporter.looks import LOOKS_A_ROUND
+from virtualip_agent.reporter.publisher import Publisher
 from virtualip_agent.reporter.state_reader import StateReader, answers
 from virtualip_agent.run_directory import state_socket_path
 from virtualip_agent.state_stream import encode_line
@@ -114,7 +115,7 @@ def test_after_a_failure_the_last_state_arrives(status: int) -> None:
 
 
 def test_lost_entries_are_found_in_turn() -> None:
-    names = [f"vip-{number:02}" for number in range(CHECKED_A_ROUND * 2)]
+    names = [f"vip-{number:02}" for number in range(LOOKS_A_ROUND * 2)]
     api = FakeApi(*names)
     told = publisher(api)
     for name in names:
@@ -123,7 +124,7 @@ def test_lost_entries_are_found_in_turn() -> None:
     time.sleep(0.25)
     api.shown = dict.fromkeys(names)
     told.check()
-    assert api.reads == CHECKED_A_ROUND
+    assert api.reads == LOOKS_A_ROUND
     told.check()
     eventually(lambda: set(api.states().values()) == {"MASTER"})
 

@@ -16,13 +16,11 @@ from virtualip_agent.reporter.entry import (
     shows,
     status_path,
 )
+from virtualip_agent.reporter.looks import Looks
 from virtualip_agent.reporter.outbox import Job, Outbox
 from virtualip_api.names import field_manager
 
 log = logging.getLogger(__name__)
-
-CHECKED_A_ROUND = 5
-"""VirtualIPs re-read every 10 s: half a read a second whatever their number."""
 
 
 class Publisher:
@@ -39,7 +37,7 @@ class Publisher:
         self._left_over = set(published)
         """Entries that an earlier process of ours wrote, of VIPs that control has not spoken of yet."""
         self._refusals: dict[str, str] = {}
-        self._checked_last = ""
+        self._looks = Looks()
 
     def state(self, name: str, entry: Mapping[str, Any]) -> None:
         """Control says what a VIP is now."""
@@ -115,17 +113,17 @@ class Publisher:
                 if error.status != 404:
                     raise
                 continue
-            if not shows(found, wanted):
+            if shows(found, wanted):
+                self._looks.was_there(name, time.monotonic_ns())
+            else:
                 log.info("%s: the status lacks this node's entry: written again", name)
+                self._looks.was_lost(name, time.monotonic_ns())
                 self.retell([name])
 
     def _next_to_check(self) -> list[str]:
         with self._changed:
-            names = sorted(name for name, entry in self._outbox.entries().items() if entry is not None)
-        later = [name for name in names if name > self._checked_last]
-        chosen = (later + [name for name in names if name <= self._checked_last])[:CHECKED_A_ROUND]
-        self._checked_last = chosen[-1] if chosen else ""
-        return chosen
+            names = [name for name, entry in self._outbox.entries().items() if entry is not None]
+        return self._looks.take(names, time.monotonic_ns())
 
     def _compose(self, name: str) -> None:
         self._outbox.want(name, compose(self._node, self._told.get(name), self._remarks.get(name)))

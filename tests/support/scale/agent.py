@@ -1,7 +1,7 @@
 """One node's reporter as the API server sees it: agent/virtualip_agent/reporter asks the same, as often.
 
-Its Members by label (list, watch, list again when the watch has ended), its Lease each 10 s, a look at up to five of
-its VirtualIPs each 10 s, and its entry when its state changes.
+Its Members by label (list, watch, list again when the watch has ended), its Lease each 10 s, looks
+at its VirtualIPs, ever more seldom, and its entry when its state changes.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from scale.wire import Wire
 from virtualip_agent.reporter.api import METADATA_ONLY
 from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH, apply_body, status_path
 from virtualip_agent.reporter.lease import DURATION, RENEWAL
+from virtualip_agent.reporter.looks import Looks
 from virtualip_agent.reporter.main import UPKEEP
 from virtualip_agent.reporter.plan_watch import MEMBERS_PATH, WATCH_SECONDS
-from virtualip_agent.reporter.publisher import CHECKED_A_ROUND
 from virtualip_api.names import (
     GROUP,
     MEMBER_PLURAL,
@@ -137,9 +137,11 @@ class Agent:
             await asyncio.sleep(max(0.0, RENEWAL - (time.monotonic() - began)))
 
     async def _checks(self) -> None:
+        looks = Looks()
         await asyncio.sleep(random.uniform(0, UPKEEP))
         while True:
-            for name in random.sample(sorted(self._bases), min(CHECKED_A_ROUND, len(self._bases))):
+            for name in looks.take(self._bases, time.monotonic_ns()):
                 with suppress(Refused):
                     await self._api.get(f"{VIRTUAL_IPS_PATH}/{name}", self._token, resourceVersion="0")
+                    looks.was_there(name, time.monotonic_ns())
             await asyncio.sleep(UPKEEP)
