@@ -14,6 +14,7 @@ from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, e
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
+from virtualip_operator.haste import PATIENCE, is_urgent
 from virtualip_operator.introduction import departing, introduce
 from virtualip_operator.members import Changes, diff, nodes_of
 from virtualip_operator.metrics import Metrics
@@ -66,6 +67,8 @@ class _Memory:
     silent: frozenset[str] = frozenset()
     members: tuple[str, ...] = ()
     renewals: tuple[float, ...] = ()
+    untold_since: float | None = None
+    """When the summary was first seen to be another than the API has."""
 
 
 class Reconciler:
@@ -213,13 +216,28 @@ class Reconciler:
             memory.leaderless_since = None
         elif memory.leaderless_since is None:
             memory.leaderless_since = now
-        if result.status != _owned(before, result):
+        patience = self._patience(_owned(before, result), result.status, memory, now)
+        if patience == 0.0:
             self._apply(virtual_ip, result)
         memory.contested, memory.members = result.contested, standing.members
         memory.renewals = tuple(view.renewed.values())
         memory.silent = frozenset(result.status["silentNodes"])
         self._metrics.saw(name, result)
-        return SETTLE if result.settling else None
+        return min(filter(None, (SETTLE if result.settling else None, patience)), default=None)
+
+    def _patience(
+        self, before: Mapping[str, Any], status: Mapping[str, Any], memory: _Memory, now: float
+    ) -> float | None:
+        """In how many seconds the status is to be written (0: now); None: the API has it."""
+        if status == before:
+            memory.untold_since = None
+            return None
+        if memory.untold_since is None:
+            memory.untold_since = now
+        left = 0.0 if is_urgent(before, status) else max(0.0, memory.untold_since + PATIENCE - now)
+        if not left:
+            memory.untold_since = None
+        return left
 
     def _view(self, virtual_ip: Mapping[str, Any], standing: _Standing, memory: _Memory, now: float) -> View:
         status = virtual_ip.get("status") or {}

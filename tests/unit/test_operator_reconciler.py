@@ -2,6 +2,7 @@
 
 import copy
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from virtualip_api.names import lease_name
 from virtualip_api.status import NodeEntry, State, entry_to_json, format_time
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, ApiError
+from virtualip_operator.haste import PATIENCE
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.reconciler import Reconciler
 from virtualip_operator.silence import Silence
@@ -300,6 +302,51 @@ def test_two_claims_are_looked_at_again_when_a_lease_is_renewed_and_not_before(w
     world.turn()
     assert world.condition("SingleMaster")["status"] == "False"
     assert not world.reconciler.is_due("web", now)
+
+
+def test_entries_that_arrive_one_after_another_are_summed_up_in_one_write(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    clock = SimpleNamespace(monotonic=lambda: now, time=time.time)
+    monkeypatch.setattr("virtualip_operator.reconciler.time", clock)
+    world.silence.listed([lease("a", time.time()), lease("b", time.time())], now, time.time())
+    world.says(NodeEntry("a", State.FAULT, 100, 1, reason="TrackerFailed"))
+    world.turn()
+    world.api.writes.clear()
+
+    world.says(NodeEntry("a", State.FAULT, 100, 1, reason="TrackerFailed"), NodeEntry("b", State.FAULT, 90, 1))
+    assert world.turn() == pytest.approx(PATIENCE)
+    now += PATIENCE / 2
+    world.says(NodeEntry("a", State.FAULT, 100, 1, reason="TrackerFailed"), NodeEntry("b", State.FAULT, 80, 1))
+    assert world.turn() == pytest.approx(PATIENCE / 2)
+    assert world.verbs == []
+    now += PATIENCE / 2
+    assert world.turn() is None
+
+    assert world.verbs == [("apply", "virtualips/web/status")]
+    assert world.api.objects[VIP]["status"]["summary"] == "a=FAULT/100 b=FAULT/80"
+    world.turn()
+    assert len(world.verbs) == 1
+
+
+def test_a_new_master_is_told_at_once_and_what_waited_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("virtualip_operator.reconciler.time", SimpleNamespace(monotonic=lambda: now, time=time.time))
+    world.silence.listed([lease("a", time.time()), lease("b", time.time())], now, time.time())
+    world.says(NodeEntry("a", State.MASTER, 100, 1, format_time(time.time())), NodeEntry("b", State.BACKUP, 90, 1))
+    world.turn()
+    world.api.writes.clear()
+
+    world.says(NodeEntry("a", State.BACKUP, 80, 1), NodeEntry("b", State.BACKUP, 90, 1))
+    assert world.turn() is not None
+    assert world.verbs == []
+    world.says(NodeEntry("a", State.BACKUP, 80, 1), NodeEntry("b", State.MASTER, 90, 1, format_time(time.time())))
+    world.turn()
+
+    assert world.verbs[0] == ("apply", "virtualips/web/status")
+    assert world.api.objects[VIP]["status"]["master"] == "b"
+    assert world.api.objects[VIP]["status"]["summary"] == "a=BACKUP/80 b=MASTER/90"
 
 
 def peers_of(world: World, member: str) -> list[str]:
