@@ -15,18 +15,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import yaml
 
 from barecluster import Cluster
 from barecluster.layout import REPOSITORY, Layout, session_prefix
 from barecluster.processes import Daemons
 from operator_harness import NAMESPACE, OperatorProcess
-from scale.agent import Agent
-from scale.api import Api, all_of
+from scale.agent import Agent, entry_of
+from scale.api import Api, Refused, all_of
 from scale.meter import Cost, Meter, cost
 from scale.shape import Shape
 from scale.wire import Wire
-from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH
+from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH, apply_body, status_path
+from virtualip_api.names import field_manager
+from virtualip_api.status import State, entry_to_json
 
 MASTER_DOWN = 3.1
 """Seconds: master_down_interval at adverts of 1 s."""
@@ -74,13 +77,20 @@ class Scale:
     async def follow(self) -> None:
         """What an observer's watch has seen."""
         while True:
-            listed = await self.api.get(VIRTUAL_IPS_PATH)
-            for item in listed["items"]:
-                self.statuses[item["metadata"]["name"]] = item.get("status") or {}
-            version = listed["metadata"]["resourceVersion"]
-            async for event in self.api.watch(VIRTUAL_IPS_PATH, resourceVersion=version, timeoutSeconds="600"):
-                if event["type"] in ("ADDED", "MODIFIED"):
-                    self.statuses[event["object"]["metadata"]["name"]] = event["object"].get("status") or {}
+            try:
+                await self._watched()
+            except (Refused, aiohttp.ClientError) as error:  # at first, the storage of the new CRDs is not ready
+                self.say(f"the observer's watch begins anew: {error}"[:200])
+                await asyncio.sleep(1)
+
+    async def _watched(self) -> None:
+        listed = await self.api.get(VIRTUAL_IPS_PATH)
+        for item in listed["items"]:
+            self.statuses[item["metadata"]["name"]] = item.get("status") or {}
+        version = listed["metadata"]["resourceVersion"]
+        async for event in self.api.watch(VIRTUAL_IPS_PATH, resourceVersion=version, timeoutSeconds="600"):
+            if event["type"] in ("ADDED", "MODIFIED"):
+                self.statuses[event["object"]["metadata"]["name"]] = event["object"].get("status") or {}
 
     async def until(self, what: str, right: Callable[[str, Mapping[str, Any]], bool], seconds: float) -> None:
         """Notes how long it takes until every status is right."""
@@ -102,9 +112,31 @@ class Scale:
         """What a time costs."""
         before = await self.meter.read()
         await asyncio.sleep(seconds)
-        found = cost(before, await self.meter.read())
+        found = cost(before, await self.meter.read(), a_second=True)
         self.note(what, asdict(found))
         return found
+
+    async def one_write(self, steady: Cost) -> None:
+        """What one write of an entry costs the API server, by writing those of one VirtualIP again and again; what it
+        does beside is taken off. The least of ten parts, as the machine may have more to do."""
+        name, number = self.shape.virtual_ip_names[-1], self.shape.virtual_ips - 1
+        path, nodes = f"{VIRTUAL_IPS_PATH}/{name}", _members(self.shape, number)
+        parts: list[tuple[float, float]] = []
+        for part in range(10):
+            before = await self.meter.read()
+            for node in nodes:
+                entry = entry_of(node, State.BACKUP, 101 + part)
+                body = apply_body(name, entry_to_json(entry))
+                await self._agents_api.apply(status_path(name), body, self._tokens[node], field_manager(node))
+            found = cost(before, await self.meter.read(), a_second=False)
+            beside = found.seconds / len(nodes)
+            milliseconds = 1000 * (found.cpu["kube-apiserver"] / len(nodes) - steady.cpu["kube-apiserver"] * beside)
+            parts.append((milliseconds, found.allocated_mb / len(nodes) - steady.allocated_mb * beside))
+        stored = await self.api.get(path)
+        managed = json.dumps(stored["metadata"].pop("managedFields"))
+        sizes = {"object": len(json.dumps(stored)), "managedFields": len(managed)}
+        least = {"cpu_ms": round(min(parts)[0], 1), "allocated_mb": round(min(mb for _, mb in parts), 1)}
+        self.note("one write of an entry", {"entries": len(nodes), **least, "bytes": sizes})
 
     @property
     def failures(self) -> int:
@@ -124,9 +156,9 @@ async def play(scale: Scale, dead: int, seconds: float) -> None:
     await all_of([scale.api.create(VIRTUAL_IPS_PATH, body) for body in shape.virtual_ip_objects()])
     elections = asyncio.create_task(_elect_for_ever(scale.wire))
     await scale.until("apply: every status right", scale.is_right, 900)
-    scale.note("apply: cost a second", asdict(cost(before, await scale.meter.read())))
+    scale.note("apply: in all", asdict(cost(before, await scale.meter.read(), a_second=False)))
     await asyncio.sleep(20)
-    await scale.measured("steady state, a second", seconds)
+    steady = await scale.measured("steady state, a second", seconds)
 
     victims = random.Random(1).sample(shape.node_names, dead)
     led = sum(master in victims for master in scale.wire.masters().values())
@@ -140,7 +172,7 @@ async def play(scale: Scale, dead: int, seconds: float) -> None:
         lambda name, status: set(status.get("silentNodes") or ()) == set(members[name]) & set(victims),
         300,
     )
-    scale.note(f"{dead} nodes die: cost a second", asdict(cost(before, await scale.meter.read())))
+    scale.note(f"{dead} nodes die: in all", asdict(cost(before, await scale.meter.read(), a_second=False)))
     before = await scale.meter.read()
     scale.wire.dead = frozenset()
     await scale.start(victims)
@@ -149,10 +181,11 @@ async def play(scale: Scale, dead: int, seconds: float) -> None:
         lambda name, status: scale.is_right(name, status) and not status.get("silentNodes"),
         300,
     )
-    scale.note(f"{dead} nodes are back: cost a second", asdict(cost(before, await scale.meter.read())))
+    scale.note(f"{dead} nodes are back: in all", asdict(cost(before, await scale.meter.read(), a_second=False)))
     scale.note("requests made again", scale.failures)
-    for task in (follower, elections):
-        task.cancel()
+    elections.cancel()
+    await scale.one_write(steady)
+    follower.cancel()
     await scale.kill(shape.node_names)
 
 

@@ -90,14 +90,7 @@ class Agent:
             self._changed(name, State.BACKUP)
 
     def _changed(self, name: str, state: State) -> None:
-        now = format_time(time.time())
-        priority = self._bases[name] + TRACKERS
-        trackers = tuple(TrackerStatus(f"daemon{place}", True, 1, "1 process", now) for place in range(TRACKERS))
-        reason = "MasterDown" if state is State.MASTER else "LowerPriority"
-        message = f"{priority - TRACKERS} + " + " + ".join(f"daemon{place} 1" for place in range(TRACKERS))
-        self._outbox.put_nowait(
-            (name, NodeEntry(self.node, state, priority, 1, now, reason, message, "eth0", trackers=trackers))
-        )
+        self._outbox.put_nowait((name, entry_of(self.node, state, self._bases[name])))
 
     async def _publish(self) -> None:
         while True:
@@ -145,3 +138,12 @@ class Agent:
                     await self._api.get(f"{VIRTUAL_IPS_PATH}/{name}", self._token, resourceVersion="0")
                     looks.was_there(name, time.monotonic_ns())
             await asyncio.sleep(UPKEEP)
+
+
+def entry_of(node: str, state: State, base: int) -> NodeEntry:
+    """What a node with healthy trackers says now."""
+    now = format_time(time.time())
+    trackers = tuple(TrackerStatus(f"daemon{place}", True, 1, "1 process", now) for place in range(TRACKERS))
+    reason = "MasterDown" if state is State.MASTER else "LowerPriority"
+    message = f"{base} + " + " + ".join(f"daemon{place} 1" for place in range(TRACKERS))
+    return NodeEntry(node, state, base + TRACKERS, 1, now, reason, message, "eth0", trackers=trackers)

@@ -12,6 +12,10 @@ from scale.api import Api
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READS = {"GET", "LIST"}
+_READ = (
+    *("apiserver_request_total{", "apiserver_watch_events_total{", "apiserver_watch_events_sizes_sum{"),
+    "go_memstats_alloc_bytes_total ",
+)
 _OURS = {"virtualips", "virtualipmembers", "leases", "events", "nodes", "customresourcedefinitions"}
 
 
@@ -25,6 +29,9 @@ class Reading:
     """(verb, resource with its subresource) -> how many."""
     watch_events: int
     watch_bytes: int
+    allocated: float
+    """MB that the API server has asked its runtime for since it began. Other than time, it does not depend on what else
+    the machine does."""
     cpu: dict[str, float]
     """Seconds, by process."""
     memory: dict[str, float]
@@ -42,7 +49,10 @@ class Meter:
         """All of them, now."""
         requests: Counter[tuple[str, str]] = Counter()
         events = size = 0
-        for family in text_string_to_metric_families(await self._api.text("/metrics")):
+        allocated = 0.0
+        # The whole page takes the parser seconds, in which no agent would do anything.
+        lines = [line for line in (await self._api.text("/metrics")).splitlines() if line.startswith(_READ)]
+        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
                 labels = sample.labels
                 if sample.name == "apiserver_request_total" and labels["resource"] in _OURS:
@@ -52,11 +62,14 @@ class Meter:
                     events += int(sample.value)
                 elif sample.name == "apiserver_watch_events_sizes_sum":
                     size += int(sample.value)
+                elif sample.name == "go_memstats_alloc_bytes_total":
+                    allocated = sample.value / 1e6
         return Reading(
             time.monotonic(),
             requests,
             events,
             size,
+            allocated,
             {name: _cpu_seconds(pid) for name, pid in self._pids.items()},
             {name: _resident_mib(pid) for name, pid in self._pids.items()},
         )
@@ -64,20 +77,25 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Between two readings, a second."""
+    """Between two readings: a second, or in all."""
 
     seconds: float
+    """Between them."""
     writes: dict[str, float]
     reads: dict[str, float]
     watch_events: float
     watch_kib: float
-    cores: dict[str, float]
-    memory: dict[str, float]
+    cpu: dict[str, float]
+    """Seconds of a processor, by process."""
+    allocated_mb: float
+    memory_mib: dict[str, float]
+    """Resident at the end."""
 
 
-def cost(before: Reading, after: Reading) -> Cost:
+def cost(before: Reading, after: Reading, *, a_second: bool) -> Cost:
     """What was spent meanwhile."""
     seconds = after.at - before.at
+    share = seconds if a_second else 1.0
     writes: Counter[str] = Counter()
     reads: Counter[str] = Counter()
     for (verb, resource), count in (after.requests - before.requests).items():
@@ -85,13 +103,14 @@ def cost(before: Reading, after: Reading) -> Cost:
             continue
         (reads if verb in _READS else writes)[f"{verb} {resource}"] += count
     return Cost(
-        seconds,
-        {name: count / seconds for name, count in sorted(writes.items())},
-        {name: count / seconds for name, count in sorted(reads.items())},
-        (after.watch_events - before.watch_events) / seconds,
-        (after.watch_bytes - before.watch_bytes) / seconds / 1024,
-        {name: (used - before.cpu[name]) / seconds for name, used in after.cpu.items()},
-        after.memory,
+        round(seconds, 1),
+        {name: round(count / share, 3) for name, count in sorted(writes.items())},
+        {name: round(count / share, 3) for name, count in sorted(reads.items())},
+        round((after.watch_events - before.watch_events) / share, 1),
+        round((after.watch_bytes - before.watch_bytes) / share / 1024, 1),
+        {name: round((used - before.cpu[name]) / share, 3) for name, used in after.cpu.items()},
+        round((after.allocated - before.allocated) / share, 1),
+        {name: round(mib) for name, mib in after.memory.items()},
     )
 
 
