@@ -64,6 +64,8 @@ class RouterConfig(msgspec.Struct, frozen=True):
     preempt_delay: int = 0
     startup_delay: int = 0
     """Counted from the machine's boot."""
+    ask_patience: int = 0
+    """How long a first take-over, where no MASTER was heard, waits for SegmentAnswers; 0: nobody is to be asked."""
     down_timer_adverts: int = 3
     rank: int = 0
     draining: bool = False
@@ -117,6 +119,14 @@ class RemoveRouter(msgspec.Struct, frozen=True, tag="remove"):
     name: str
 
 
+class SegmentAnswers(msgspec.Struct, frozen=True, tag="segment-answers"):
+    """The answer to RouterState.asks."""
+
+    name: str
+    by: str = ""
+    """Who answered for the router's addresses, for a person; empty: nobody."""
+
+
 class Complete(msgspec.Struct, frozen=True, tag="complete"):
     """Every router there is; others are withdrawn."""
 
@@ -148,6 +158,8 @@ class RouterState(msgspec.Struct, frozen=True, tag="state"):
     """As they are on the interface now."""
     master: str = ""
     """Source address of the MASTER last heard, or our own."""
+    asks: bool = False
+    """SegmentAnswers are waited for: who has the addresses? While FAULT, again and again."""
     takeover: int = -1
     """Nanoseconds; -1 unless MASTER by a take-over."""
     mismatches: dict[str, str] = {}
@@ -173,7 +185,7 @@ class Statistics(msgspec.Struct, frozen=True, tag="statistics"):
     """Another part of the answer follows."""
 
 
-ToVrrp = Hello | SetRouter | SetContributions | RemoveRouter | Complete | GetStatistics
+ToVrrp = Hello | SetRouter | SetContributions | RemoveRouter | SegmentAnswers | Complete | GetStatistics
 FromVrrp = Hello | RouterState | RouterGone | Statistics
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,11 +8,13 @@ from virtualip_agent.control.frames import advertised, advertisement_payload, an
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import Garp, RouterConfig
 from virtualip_api.addresses import Family, family_of
-from virtualip_api.duration import SECOND
+from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.virtual_ip import LONGEST_PASSWORD
 
 REFRESH_PERIOD = SECOND
 """How often vrrp refreshes the lifetime of its addresses."""
+ASK_PATIENCE = 300 * MILLISECOND
+"""What a first take-over may wait for the segment's answer: witness/first_look.py needs 200 ms where nobody answers."""
 SHORTEST_LIFETIME = 3
 LIFETIME_ALONE = 30
 """Where the plan knows nobody who could take over: a stall should not cost the address."""
@@ -84,6 +86,7 @@ def compile_router(instance: Instance) -> RouterConfig:
         preempt_damping=spec.preempt_damping,
         preempt_delay=spec.preempt_delay,
         startup_delay=spec.startup_delay,
+        ask_patience=ASK_PATIENCE,
         down_timer_adverts=spec.down_timer_adverts,
         rank=instance.rank,
         draining=instance.draining,

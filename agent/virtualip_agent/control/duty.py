@@ -24,6 +24,7 @@ from virtualip_agent.control.trackers.pod_table import PodTable
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.rise_fall import Outcome
 from virtualip_agent.control.trackers.start import Facilities
+from virtualip_agent.control.witness.first_look import FirstLook
 from virtualip_agent.control.witness.hearing import Counters
 from virtualip_agent.control.witness.witness import Witness
 from virtualip_agent.run_directory import history_path, state_socket_path
@@ -62,6 +63,7 @@ class Duty:
         self._board = TrackerBoard(facilities.start, self._tracker_changed, decided)
         self._history = History(history_path(options.run))
         self._witness = Witness(self._witnessed, self._count)
+        self._first_look = FirstLook(link.answer)
         self._server = StateServer(state_socket_path(options.run), self._statistics)
         self._declarations = Declarations(
             options.node, options.desired, options.manifests, options.run, self._inotify, self._declared
@@ -92,6 +94,7 @@ class Duty:
             self._notifier.state(state)
         for router in self._link.states.values():
             self._witness.state(router)
+            self._first_look.state(router)
         await self._server.start()
         self._witness.start()
 
@@ -112,6 +115,7 @@ class Duty:
         # of one whose file is bad it may not be known how many routers it has
         kept = (routers.get(name, router_names(name)) for name in self._declarations.names_not_to_withdraw)
         self._witness.run(configs)
+        self._first_look.run(configs)
         self._link.want(configs, contributions, frozenset().union(*kept))
         self._states.expect(routers)
         self._publisher.everything(configs)
@@ -142,9 +146,11 @@ class Duty:
                 self._publisher.vrrp_here()
             case ipc.RouterState():
                 self._witness.state(message)
+                self._first_look.state(message)
                 self._heard_of(virtual_ip_of(message.name))
             case ipc.RouterGone():
                 self._witness.gone(message.name)
+                self._first_look.gone(message.name)
                 self._heard_of(virtual_ip_of(message.name))
             case _:
                 pass  # Statistics: whoever asked for them gets them of the link
@@ -223,6 +229,7 @@ class Duty:
         self.stop_watching()
         self._notifier.close()
         self._witness.close()
+        self._first_look.close()
         self._publisher.close()
         self._processes.close()
         self._links.close()

@@ -75,6 +75,11 @@ class Link:
         if not self._writing and name in self._told_routers and name in self._routers:
             self._send(self._contribution_difference(name))
 
+    def answer(self, name: str, by: str) -> None:
+        """Who answered for a router's addresses, where vrrp asks; lost where vrrp is not there: it asks again."""
+        if not self._writing and name in self._told_routers:
+            self._send(iter((ipc.SegmentAnswers(name, by),)))
+
     async def statistics(self, names: Iterable[str] = ()) -> ipc.Statistics | None:
         """vrrp's counters, of these routers or of all; None where it does not answer. Who asks while an answer to
         another is on its way waits for his turn."""

@@ -108,6 +108,10 @@ class Engine:
                 self._set_contributions(name, contributions, now)
             case ipc.RemoveRouter(name):
                 self._remove(name, now)
+            case ipc.SegmentAnswers(name, by):
+                router = self._routers.get(name)
+                if router is not None:
+                    self._handle(router, ev.SegmentAnswered(by), now)
             case ipc.Complete(names):
                 for name in self._routers.keys() - set(names):
                     self._remove(name, now)

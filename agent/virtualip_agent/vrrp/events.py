@@ -71,6 +71,14 @@ class AddressesFree:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentAnswered:
+    """The segment was asked who has our addresses."""
+
+    by: str
+    """Who answered, for a person; empty: nobody."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddressesRemoved:
     """Somebody took one of our addresses off the interface while we are MASTER."""
 
@@ -110,6 +118,7 @@ Event = (
     | LinkDown
     | AddressesRefused
     | AddressesFree
+    | SegmentAnswered
     | AddressesRemoved
     | GroupChanged
     | GroupTakesOver

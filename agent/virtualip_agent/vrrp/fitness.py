@@ -22,6 +22,8 @@ class Fitness:
         """Packed source address; empty without a link."""
         self.link_down: ev.LinkDown | None = None
         self.refused: ev.AddressesRefused | None = None
+        self.claimed = ""
+        """Who answers for our addresses on the segment, though no MASTER was heard; empty: nobody."""
         self.retry_at: int | None = None
         """When a refused address is tried again."""
         self.group: GroupView | None = None
@@ -46,6 +48,11 @@ class Fitness:
     def forget_refusal(self) -> None:
         """The addresses may be tried again."""
         self.refused = self.retry_at = None
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether there is nothing that a MASTER could hand over: it cannot send, or the addresses are not its own."""
+        return self.link_down is not None or self.refused is not None or bool(self.claimed)
 
     def contribute(self, contributions: Mapping[str, Contribution]) -> None:
         """The whole map of trackers as it is now."""
@@ -74,6 +81,8 @@ class Fitness:
             return "TrackerFailed", ", ".join(self.effective.failed)
         if self.refused is not None:
             return self.refused.reason, self.refused.message
+        if self.claimed:
+            return "AddressInUse", self.claimed
         return None
 
     def fault(self) -> tuple[str, str] | None:

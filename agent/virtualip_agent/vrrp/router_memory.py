@@ -4,10 +4,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from virtualip_agent.vrrp.draining import Draining
+from virtualip_agent.vrrp.first_question import FirstQuestion
 from virtualip_agent.vrrp.fitness import Fitness
 from virtualip_agent.vrrp.group_view import Standing
 from virtualip_agent.vrrp.master_schedule import MasterSchedule
 from virtualip_agent.vrrp.master_watch import MasterWatch
+from virtualip_agent.vrrp.priority import OWNER
 from virtualip_agent.vrrp.reception import Reception
 from virtualip_agent.vrrp.report import Report
 from virtualip_agent.vrrp.settings import Settings
@@ -49,6 +51,7 @@ class RouterMemory:
         self._phase = Phase.INITIALIZE
         self.fitness = Fitness(settings)
         self._watch = MasterWatch(settings)
+        self._question = FirstQuestion()
         self._reception = Reception()
         self._schedule = MasterSchedule()
         self._draining = Draining()
@@ -90,6 +93,11 @@ class RouterMemory:
         return self._reception.foreign
 
     @property
+    def asks_segment(self) -> bool:
+        """Whether a SegmentAnswered is waited for."""
+        return self._question.open
+
+    @property
     def is_master(self) -> bool:
         """MASTER, also while handing over: the addresses are held and refreshed."""
         return self._phase is Phase.MASTER
@@ -112,14 +120,23 @@ class RouterMemory:
     def willing(self, now: int) -> bool:
         """Whether it would be MASTER now if its sync group were."""
         if self._phase is Phase.BACKUP:
-            return self._watch.deadline(self.priority, self.settings) <= now
+            return not self._must_ask and self._takes_over_at() <= now
         return self.standing is Standing.FOLLOWING
+
+    @property
+    def _must_ask(self) -> bool:
+        """Whether a take-over that is due is one to ask the segment about before."""
+        return self._question.due(self.settings) and not self._watch.adopted
+
+    def _takes_over_at(self) -> int:
+        silent_at = self._watch.deadline(self.priority, self.settings)
+        return self._question.take_over_at(silent_at, self.settings, owner=self.priority == OWNER)
 
     def _arm(self, now: int) -> None:
         match self._phase:
             case Phase.BACKUP:
-                self.deadline = self._watch.deadline(self.priority, self.settings)
-                if self.fitness.group is not None and self.deadline <= now:
+                self.deadline = self._takes_over_at()
+                if self.fitness.group is not None and self.willing(now):
                     self.deadline = None  # it would take over, and waits for the others of its group
             case Phase.MASTER if self._hand_over is not None:
                 self.deadline = self._hand_over.deadline

@@ -39,6 +39,9 @@ class Settings:
     hold_until: int = 0
     """The moment (of the clock that `handle` is given) until which nobody is taken over from but a MASTER that was
     heard and died: the machine has just booted, and its switch port may not forward yet."""
+    ask_patience: int = 0
+    """How long a first take-over, where no MASTER was heard, waits to be told whether somebody answers for the
+    addresses (first_question.py); 0: nobody is asked."""
     down_timer_adverts: int = DOWN_TIMER_ADVERTS
     """How many advertisements may be missed before the MASTER is taken for dead."""
     rank: int = 0

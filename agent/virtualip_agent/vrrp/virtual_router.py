@@ -60,6 +60,8 @@ class VirtualRouter(RouterMemory):
             case ev.AddressesFree():
                 self.fitness.forget_refusal()
                 self._reconsider(now, effects)
+            case ev.SegmentAnswered(by):
+                self._segment_answered(by, now, effects)
             case ev.AddressesRemoved():
                 self._addresses_removed(now, effects)
             case ev.GroupChanged(group):
@@ -105,7 +107,7 @@ class VirtualRouter(RouterMemory):
             self._report.reason = "WaitingForTrackers"
 
     def _reconsider_master(self, fault: tuple[str, str] | None, changed: bool, now: int, effects: Effects) -> None:
-        if fault is not None and (self.fitness.link_down is not None or self.fitness.refused is not None):
+        if fault is not None and self.fitness.holds_nothing:
             # nothing can be sent, or nothing is held: there is nothing to hand over
             effects.append(fx.RemoveAddresses())
             if self.fitness.link_down is None:
@@ -133,10 +135,13 @@ class VirtualRouter(RouterMemory):
     def _start(self, now: int, effects: Effects) -> None:
         """RFC 9568, section 6.4.1: Startup."""
         first = self._watch.startup(self.settings, now)
-        if self.priority == OWNER:
+        asks_first = self._question.pending(self.settings) and not self._watch.adopted
+        if self.priority == OWNER and not asks_first:
             self._become_master(TakeOver("Owner", contested=False), now, effects)
             return
         self._become_backup("Adopted" if self._watch.adopted else "Listening", now)
+        if self.priority == OWNER:
+            self._ask(now)
         if not first:
             # back from a tracker's FAULT, in which we went on listening
             self._watch.compare(self.priority, self.settings, now)
@@ -149,6 +154,24 @@ class VirtualRouter(RouterMemory):
         self._watch.wait(now)
         self._watch.let_go()
         self._hand_over = None
+        self._question.begin()
+
+    def _ask(self, now: int) -> None:
+        """A take-over is due, and no MASTER was ever heard: who answers for the addresses?"""
+        self._question.ask(now)
+        self._report.reason = "AskingSegment"
+
+    def _segment_answered(self, by: str, now: int, effects: Effects) -> None:
+        if not self._question.open:
+            return  # a MASTER was heard meanwhile
+        if by or self.fitness.claimed:
+            # gone: listened to and asked anew, as it was at the start
+            self.fitness.claimed = by
+            self._reconsider(now, effects)
+            return
+        self._question.settle()
+        if self._phase is Phase.BACKUP and self.priority == OWNER:
+            self._become_master(TakeOver("Owner", contested=False), now, effects)
 
     def _backup_heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
         if event.advertisement.priority and self._watch.adopted:
@@ -168,6 +191,8 @@ class VirtualRouter(RouterMemory):
             self._watch.moved(now)
         self._watch.take_over(self.fitness.source, self.settings)
         self._hand_over = None
+        if not self._question.open:
+            self._question.settle()
         self._schedule = MasterSchedule()
         self._schedule.announce(self.settings, now, contested=take_over.contested)
         effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
@@ -365,12 +390,17 @@ class VirtualRouter(RouterMemory):
     def _heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
         if not self._reception.accepts(event, self.fitness.source, self.settings, now):
             return
+        self._question.settle()
         if self._phase is Phase.BACKUP:
             self._backup_heard(event, now, effects)
         elif self._phase is Phase.MASTER:
             self._master_heard(event, now, effects)
         elif event.advertisement.priority:
             self._deaf_heard(event, now, effects)
+        if self.fitness.claimed:
+            # it was a MASTER who answered: we wait for that one as any BACKUP does
+            self.fitness.claimed = ""
+            self._reconsider(now, effects)
 
     def _deaf_heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
         """While we do not take part (yet): who is MASTER is good to know, and what an earlier process left goes."""
@@ -383,7 +413,9 @@ class VirtualRouter(RouterMemory):
     def _timer_expired(self, now: int, effects: Effects) -> None:
         if self.deadline is None or now < self.deadline:
             return
-        if self._phase is Phase.BACKUP and self.fitness.group is None:
+        if self._phase is Phase.BACKUP and self._must_ask:
+            self._ask(now)
+        elif self._phase is Phase.BACKUP and self.fitness.group is None:
             self._become_master(self._watch.expired(self.priority, self.settings, now), now, effects)
         elif self._phase is Phase.MASTER:
             self._master_expired(now, effects)

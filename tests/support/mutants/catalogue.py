@@ -35,7 +35,8 @@ MUTANTS: Final = (
     Mutant("one advertisement less is waited for", "master_watch", "settings.down_timer_adverts * interval + skew",
            "(settings.down_timer_adverts - 1) * interval + skew"),
     # ---- 6.4.1: Initialize
-    Mutant("the owner listens first", "virtual_router", "if self.priority == OWNER:", "if False:", (RFC,)),
+    Mutant("the owner listens first", "virtual_router", "if self.priority == OWNER and not asks_first:", "if False:",
+           (RFC,)),
     # ---- 6.4.2: BACKUP
     Mutant("timer re-armed on a lower priority", "master_watch", "            if not delay:\n",
            "            if False:\n"),
