@@ -6,16 +6,18 @@ import pytest
 
 from kernel_filter import lets_through
 from virtualip_agent.realtime import packet_filter
+from virtualip_agent.realtime.packet_filter import Sources
 
 
-def passes(vrids: set[int], packet: bytes) -> bool:
-    return lets_through(lambda receiver: packet_filter.attach(receiver, vrids), packet)
+def passes(vrids: set[int], packet: bytes, sources: Sources = packet_filter.ANYBODY) -> bool:
+    return lets_through(lambda receiver: packet_filter.attach(receiver, vrids, sources), packet)
 
 
-def packet(vrid: int, ttl: int = 255, options: int = 0) -> bytes:
+def packet(vrid: int, ttl: int = 255, options: int = 0, source: bytes = bytes(4)) -> bytes:
     header = bytearray(20 + options)
     header[0] = 0x40 | (len(header) // 4)
     header[8] = ttl
+    header[12:16] = source
     return bytes(header) + bytes([0x21, vrid, 100, 1, 0, 1, 0, 0])
 
 
@@ -44,6 +46,31 @@ def test_all_255_vrids_fit() -> None:
     assert all(passes(everything, packet(vrid)) for vrid in (1, 128, 255))
 
 
+def host(number: int) -> bytes:
+    return bytes([192, 168, number // 256, number % 256])
+
+
+@pytest.mark.parametrize("many", [1, 2, 128])
+def test_each_source_is_in_one_of_the_two_queues_and_no_other(many: int) -> None:
+    known = frozenset(host(number) for number in range(1, many + 1))
+    vrids = set(range(1, 256))
+    for source, is_known in ((host(1), True), (host(many), True), (host(999), False), (bytes(4), False)):
+        said = packet(51, source=source)
+        assert passes(vrids, said, Sources(known, wanted=True)) is is_known
+        assert passes(vrids, said, Sources(known)) is not is_known
+
+
+def test_a_known_source_with_a_foreign_vrid_or_from_behind_a_router_does_not_wake_us() -> None:
+    known = Sources(frozenset({host(1)}), wanted=True)
+    assert not passes({51}, packet(52, source=host(1)), known)
+    assert not passes({51}, packet(51, ttl=254, source=host(1)), known)
+
+
+def test_where_nobody_is_known_the_others_are_everybody() -> None:
+    assert not passes({51}, packet(51, source=host(1)), Sources(wanted=True))
+    assert passes({51}, packet(51, source=host(1)), Sources())
+
+
 def test_a_sender_hears_nothing() -> None:
     assert not passes(set(), packet(51))
 
@@ -57,8 +84,17 @@ def test_over_ipv6_the_filter_begins_at_the_vrrp_header() -> None:
         sender.bind(("::1", 0))
         ours = sender.getsockname()[1] & 0xFF
         receiver.setblocking(False)
-        for vrids, heard in (({ours}, True), ({ours ^ 1}, False)):
-            packet_filter.attach(receiver, vrids)
+        myself = socket.inet_pton(socket.AF_INET6, "::1")
+        near = frozenset(myself[:at] + b"\x07" + myself[at + 1 :] for at in (0, 4, 8, 12))  # each differs in one word
+        for vrids, sources, heard in (
+            ({ours}, Sources(), True),
+            ({ours ^ 1}, Sources(), False),
+            ({ours}, Sources(near | {myself}, wanted=True), True),
+            ({ours}, Sources(near, wanted=True), False),
+            ({ours}, Sources(near), True),
+            ({ours}, Sources(near | {myself}), False),
+        ):
+            packet_filter.attach(receiver, vrids, sources)
             sender.sendto(b"x", receiver.getsockname())
             try:
                 assert receiver.recv(16) == b"x"

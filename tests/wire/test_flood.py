@@ -1,4 +1,7 @@
-"""A hostile neighbour floods the segment with VRRP that passes the kernel's filter; the MASTER goes on speaking."""
+"""A hostile neighbour floods the segment with VRRP that passes the kernel's filter.
+
+The MASTER goes on speaking, and the BACKUP goes on hearing it.
+"""
 
 import time
 from itertools import pairwise
@@ -47,3 +50,40 @@ def test_the_master_misses_no_advertisement_in_a_flood(tmp_path: Path, kind: str
     assert gap < 0.150
     # nor do answers to the flood alone keep it from falling silent: no timer waited for the reading to end
     assert counters["process_latest_timer_us"] < 50_000
+
+
+@pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("planned", [True, False], ids=["a-member", "a-stranger"])
+def test_a_backup_does_not_take_over_in_a_flood_that_it_cannot_read(
+    tmp_path: Path, kind: str, family: int, planned: bool
+) -> None:
+    """Whoever is MASTER, or a planned member, has a queue of its own in the kernel; see realtime/ports.py."""
+    owns = {4: ["192.168.122.101", "192.168.122.102"], 6: ["fe80::101", "fe80::102"]}[family]
+    with Segment() as lan:
+        hosts = [lan.host("192.168.122.101"), lan.host("192.168.122.102")]
+        hostile = lan.host("192.168.122.66", "hostile")
+        for host, own in zip(hosts, owns, strict=True):
+            host.enable_ipv6(f"2001:db8::{host.address.rpartition('.')[2]}/64")
+            if family == 6:
+                host.run("ip -6 addr flush dev eth0 scope link")
+                host.run(f"ip addr add {own}/64 dev eth0")
+        members = {"members": tuple(owns) if planned else ()}
+        with BareVrrp(hosts[0], tmp_path) as master, BareVrrp(hosts[1], tmp_path) as backup:
+            master.set(router([ADDRESSES[family]], priority=200, change=members))
+            master.wait(state="MASTER")
+            backup.set(router([ADDRESSES[family]], priority=100, change=members))
+            backup.wait(reason="LowerPriority")
+            began, before = time.time(), backup.statistics()
+            of_master = master.statistics()["transitions"]
+            with Flood(hostile, kind, family, urgent=True) as flood:
+                time.sleep(SECONDS)
+            rate = flood.sent / (time.time() - began)
+            after = backup.statistics()
+            assert master.statistics()["transitions"] == of_master
+    lost = after["process_lost_in_socket"] - before["process_lost_in_socket"]
+    heard = after[f"received_from_{owns[0]}"] - before[f"received_from_{owns[0]}"]
+    print(f"{rate:.0f} packets a second, {lost} lost in the queue; of the MASTER {heard} heard")
+    assert lost > 0, "no flood: everything was read"
+    assert after["process_lost_of_known"] == 0
+    assert after["transitions"] == before["transitions"]

@@ -171,6 +171,7 @@ class Engine:
             router.reconfigure(config)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
             self._attach(router, now)  # the members and the addresses decide on the source
+            self._acquaint([router])
 
     def _create(self, config: ipc.RouterConfig, now: int, contributions: dict[str, Contribution]) -> None:
         core = VirtualRouter(settings_of(config))
@@ -222,8 +223,19 @@ class Engine:
         router.attach(link, port)
         assert link is not None
         self._listeners.add(link.index, router)
+        self._acquaint([router])
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         self._handle(router, ev.LinkUp(port.source, adopted), now)
+
+    def _acquaint(self, routers: Iterable[RunningRouter]) -> None:
+        """Has the kernel queue apart what those say whom these routers, and others in the same places, must hear."""
+        for place in {(router.link.index, router.family) for router in routers if router.link is not None}:
+            there = self._listeners.at(*place)
+            masters = {router.core.master: None for router in there if router.core.master}
+            everybody = {source: None for router in there for source in router.acquaintances}
+            self._ports.acquaint(*place, masters | everybody)
+            for router in there:
+                router.acquainted = router.core.master
 
     def _take_off(self, routers: Collection[RunningRouter], keep: Collection[Place] = ()) -> None:
         """Removes these routers' addresses, but not what another MASTER here has by now: an address may have moved
@@ -308,6 +320,7 @@ class Engine:
                     router.note(effect)
                 if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in refused:
                     reports[router.name] = router
+            self._acquaint([router for router in reports.values() if router.core.master != router.acquainted])
             for router in reports.values():
                 self._report(router)
             for router, effect in pending:
@@ -391,7 +404,10 @@ class Engine:
     def _statistics(self, names: Collection[str]) -> Iterator[ipc.Statistics]:
         """In parts that fit a message."""
         routers = [router for router in self._routers.values() if not names or router.name in names]
-        process = self.process.report() | {"lost_in_socket": self._ports.dropped}
+        process = self.process.report() | {
+            "lost_in_socket": self._ports.dropped,
+            "lost_of_known": self._ports.dropped_of_known,
+        }
         parts = [routers[at : at + _ROUTERS_A_MESSAGE] for at in range(0, len(routers), _ROUTERS_A_MESSAGE)] or [[]]
         for part in parts:
             yield ipc.Statistics(

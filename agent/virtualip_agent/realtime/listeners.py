@@ -22,6 +22,10 @@ class Listeners:
         """Interface index, family and VRID, of each."""
         return set(self._at)
 
+    def at(self, index: int, family: int) -> list[RunningRouter]:
+        """All that hear what arrives on an interface."""
+        return [router for (where, which, _), router in self._at.items() if (where, which) == (index, family)]
+
     def holder(self, index: int, family: int, vrid: int) -> RunningRouter | None:
         """Who listens there."""
         return self._at.get((index, family, vrid))

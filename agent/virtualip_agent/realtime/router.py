@@ -60,6 +60,8 @@ class RunningRouter:
     since: float = 0.0
     listens_at: bytes = b""
     """The destination of the advertisements that are meant for this router: the group, or our own address."""
+    acquainted: bytes = b""
+    """The MASTER that is in the kernel's filter as known."""
     down: ev.LinkDown | None = None
     """Why it cannot take part where it is, as the core was told."""
     _stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
@@ -93,6 +95,13 @@ class RunningRouter:
             return ()
         members = (ip_address(member).packed for member in self.config.members)
         return tuple(member for member in members if family_of(member) == self.family)
+
+    @property
+    def acquaintances(self) -> tuple[bytes, ...]:
+        """Whom it must hear, whoever else speaks: whoever is MASTER, and the planned members."""
+        members = (ip_address(member).packed for member in self.config.members)
+        everybody = (self.core.master, *members)
+        return tuple(source for source in everybody if source and family_of(source) == self.family)
 
     @property
     def sources(self) -> frozenset[bytes] | None:

@@ -60,16 +60,25 @@ def group_of(family: int) -> bytes:
 
 
 class Receiver:
-    """Receives VRRP of one family on one interface, to the group and to the node's own addresses. Needs NET_RAW."""
+    """Receives VRRP of one family on one interface, to the group and to the node's own addresses, from some sources or
+    from all others. Needs NET_RAW."""
 
-    def __init__(self, interface: str, index: int, family: int, vrids: Collection[int], incarnation: int = 0) -> None:
+    def __init__(
+        self,
+        interface: str,
+        index: int,
+        family: int,
+        vrids: Collection[int],
+        sources: packet_filter.Sources = packet_filter.ANYBODY,
+        incarnation: int = 0,
+    ) -> None:
         self.index = index
         self.family = family
         self.incarnation = incarnation
         self.cache = AdvertisementCache()
         self._socket = socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL)
         try:
-            packet_filter.attach(self._socket, vrids)
+            packet_filter.attach(self._socket, vrids, sources)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
             if family == socket.AF_INET:
                 self._socket.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)
@@ -97,9 +106,9 @@ class Receiver:
         """Leaves the group."""
         self._socket.close()
 
-    def listen_to(self, vrids: Collection[int]) -> None:
-        """Has the kernel pass these VRIDs only."""
-        packet_filter.attach(self._socket, vrids)
+    def listen_to(self, vrids: Collection[int], sources: packet_filter.Sources) -> None:
+        """Has the kernel pass these VRIDs and sources only."""
+        packet_filter.attach(self._socket, vrids, sources)
 
     @property
     def dropped(self) -> int:
