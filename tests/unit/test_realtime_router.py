@@ -7,7 +7,8 @@ import pytest
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.router import RunningRouter, parse_addresses, settings_of
-from virtualip_agent.vrrp.packet import checksum, pseudo_header
+from virtualip_agent.vrrp import events as ev
+from virtualip_agent.vrrp.packet import Advertisement, checksum, parse, pseudo_header, stamp
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 SOURCE, GROUP = bytes([192, 0, 2, 1]), bytes([224, 0, 0, 18])
@@ -53,3 +54,16 @@ def test_what_trackers_contribute_is_known_until_they_say_otherwise_and_in_the_o
     assert list(running.contributions) == ["script", "file", "new"]
     running.config = router(trackers=("script", "new")).config
     assert list(running.contribute({"script": ipc.Contribution(0)})) == ["script", "new"]
+
+
+def test_the_master_and_the_members_of_its_family_are_those_that_must_be_heard_whoever_else_speaks() -> None:
+    running = router(members=("192.0.2.1", "192.0.2.2", "2001:db8::2"))
+    members = (SOURCE, bytes([192, 0, 2, 2]))
+    before = running.acquaintances
+    stranger = bytes([192, 0, 2, 99])
+    payload = stamp(TEMPLATE, 200, stranger, GROUP)
+    advertisement = parse(payload, stranger, GROUP)
+    assert isinstance(advertisement, Advertisement)
+    running.core.handle(ev.LinkUp(SOURCE), 0)
+    running.core.handle(ev.Heard(advertisement, stranger), 1)
+    assert [before, running.acquaintances] == [members, (stranger, *members)]

@@ -72,7 +72,7 @@ class Sender:
 class Ports:
     """A socket for each family, in which nothing is lost."""
 
-    dropped = 0
+    dropped = dropped_of_known = 0
 
     def __init__(self) -> None:
         self.senders = {source: Sender(source) for source in SOURCES.values()}
@@ -82,6 +82,8 @@ class Ports:
         return self.senders[source]
 
     def close_unused(self, *_: Any) -> None: ...
+
+    def acquaint(self, *_: Any) -> None: ...
 
     def forget_advertisements(self) -> None:
         for cache in self.caches.values():
