@@ -240,7 +240,7 @@ def status(run: Path, output: str, watch: bool, counters: bool) -> int:
 @cli.command()
 @_run_option
 def ready(run: Path) -> int:
-    """Exit 0 when an agent has read its directories and vrrp has answered; an agent standing by is ready too."""
+    """Exit 0 when an agent has read its directories and vrrp answers; an agent standing by is ready too."""
     from virtualip_agent.control.status_view import NoAgent, pictures
 
     try:
@@ -249,7 +249,7 @@ def ready(run: Path) -> int:
         print(f"virtualip-agent: {error}", file=sys.stderr)
         return 1
     if not picture.agent.get("ready"):
-        print("virtualip-agent: vrrp has not answered yet", file=sys.stderr)
+        print("virtualip-agent: vrrp does not answer", file=sys.stderr)
         return 1
     return 0
 

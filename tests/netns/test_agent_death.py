@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -107,6 +109,30 @@ def test_sigstop_the_backup_takes_over_and_sigcont_yields_without_a_flip_back(se
         assert not one.host.has(VIP)
         assert len(capture.matching("192.168.122.101 >")) == before, "it spoke before it had read what it missed"
     assert two.host.has(VIP)
+
+
+def ready(server: Machine) -> bool:
+    """What the readiness probe asks."""
+    command = [sys.executable, "-m", "virtualip_agent.cli", "ready", "--run", str(server.run_directory)]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_a_hung_vrrp_is_not_told_as_master_for_ever_and_the_node_is_not_ready(servers: Servers) -> None:
+    one, two = servers
+    master_and_backup(servers, fast(preempt=False))
+    assert ready(one)
+    vrrp = one.pid_of("vrrp")
+    os.kill(vrrp, signal.SIGSTOP)
+    two.wait_state("web", "MASTER")
+    assert one.wait("web", lambda entry: entry["reason"] == "VrrpNotRunning")["state"] == "FAULT"
+    assert not one.host.has(VIP)
+    assert one.detail("web")["stale"] is True
+    assert not ready(one)
+    os.kill(vrrp, signal.SIGCONT)
+    one.wait_state("web", "BACKUP")
+    assert one.detail("web")["stale"] is False
+    assert ready(one)
+    assert two.wait_state("web", "MASTER")
 
 
 def test_sigstop_of_a_lone_master_goes_on_and_has_its_address_again(servers: Servers) -> None:

@@ -130,6 +130,8 @@ class FakeVrrp:
                 asked = [name for name in sorted(self.routers) if not names or name in names]
                 for name in asked:
                     self.say(ipc.Statistics({name: {"sent": 7}}, {"wake_ups": 1}, {"64": 1}, more=name != asked[-1]))
+                if not asked:
+                    self.say(ipc.Statistics({}, {"wake_ups": 1}, {"64": 1}))
             case _:
                 pass
 

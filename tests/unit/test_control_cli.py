@@ -188,7 +188,7 @@ def test_ready_is_ready_when_vrrp_has_answered_or_the_agent_stands_by(
     assert agent("ready", "--run", tmp_path).returncode == 0
     control[0] = {"type": "agent", "agent": AGENT["agent"] | {"ready": False}}  # type: ignore[operator]
     done = agent("ready", "--run", tmp_path)
-    assert (done.returncode, done.stderr) == (1, "virtualip-agent: vrrp has not answered yet\n")
+    assert (done.returncode, done.stderr) == (1, "virtualip-agent: vrrp does not answer\n")
 
 
 def test_history_shows_the_newest(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_the_table_names_what_is_to_be_looked_at() -> None:
         assert not picture.apply(message)
     assert picture.apply({"type": "ready"})
     text = status_text(picture)
-    assert "node server1, vrrp has not answered" in text
+    assert "node server1, vrrp does not answer" in text
     assert "MASTER (stale)" in text
     assert text.splitlines()[-3:] == [
         "! bad.yaml: cannot be parsed",

@@ -1,6 +1,7 @@
 """The line to vrrp: whatever happens to either end, vrrp runs what is wanted."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from fake_vrrp import FakeVrrp
 from virtualip_agent import ipc
-from virtualip_agent.control.link import Link
+from virtualip_agent.control.link import ASK_EVERY, MOST_UNANSWERED, Link
 
 
 def router(name: str = "web", base: int = 244, trackers: tuple[str, ...] = (), **more: object) -> ipc.RouterConfig:
@@ -34,11 +35,13 @@ class Control:
 
     def __init__(self, path: Path) -> None:
         self.away = 0
+        self.away_since = 0.0
         self._changed = asyncio.Event()
         self.link = Link(path, lambda message: self._changed.set(), self._away)
 
-    def _away(self) -> None:
+    def _away(self, since: float) -> None:
         self.away += 1
+        self.away_since = since
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -233,3 +236,54 @@ async def test_a_vrrp_that_does_not_answer_is_not_waited_for_long(control: Contr
     await vrrp.until(lambda: vrrp.complete)
     vrrp.pause()
     assert await control.link.statistics() is None
+
+
+async def test_a_vrrp_that_hangs_is_away_after_three_seconds_and_back_when_it_answers(
+    control: Control, vrrp: FakeVrrp
+) -> None:
+    loop = asyncio.get_running_loop()
+    control.link.start()
+    control.want(router("a"))
+    await vrrp.until(lambda: vrrp.complete)
+    hung = loop.time()
+    vrrp.pause()
+    await control.until(lambda: control.away == 1)
+    assert not control.link.answering
+    assert control.link.connected
+    assert loop.time() - hung > (MOST_UNANSWERED - 1) * ASK_EVERY
+    assert hung - ASK_EVERY <= control.away_since <= loop.time() - (MOST_UNANSWERED - 1) * ASK_EVERY
+    fat = tuple(bytes(4096) for _ in range(8))
+    for base in range(200, 0, -1):  # more than the socket takes
+        control.want(router("a", base=base, announcements=fat))
+    await asyncio.sleep(2 * ASK_EVERY)
+    assert not control.link.answering
+    vrrp.resume()
+    await control.until(lambda: control.link.answering)
+    await vrrp.until(lambda: vrrp.priority("a") == 1)
+    counted = await control.link.statistics()
+    assert counted is not None
+    assert counted.routers.keys() == {"a"}  # the answer to this question, and not to one before
+    assert control.away == 1
+
+
+async def test_a_control_that_stood_still_itself_does_not_take_vrrp_for_hung(control: Control, vrrp: FakeVrrp) -> None:
+    control.link.start()
+    control.want(router("a"))
+    await vrrp.until(lambda: vrrp.complete)
+    vrrp.pause()
+    await asyncio.sleep(1.1 * ASK_EVERY)  # it has asked by then
+    time.sleep(MOST_UNANSWERED * ASK_EVERY + 0.5)  # noqa: ASYNC251 -- nothing runs here: that is the test
+    await asyncio.sleep(0)
+    vrrp.resume()
+    assert await control.link.statistics() is not None
+    assert control.away == 0
+
+
+async def test_a_vrrp_that_serves_another_control_owes_no_sign_of_life(tmp_path: Path, control: Control) -> None:
+    vrrp = FakeVrrp(tmp_path / "vrrp.sock", taken=True).start()
+    control.link.start()
+    await control.until(lambda: control.link.hello is not None)
+    await asyncio.sleep((MOST_UNANSWERED + 2) * ASK_EVERY)
+    assert control.link.answering
+    assert control.away == 0
+    vrrp.stop()

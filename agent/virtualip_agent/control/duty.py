@@ -192,19 +192,19 @@ class Duty:
         """vrrp has said that this control is the one. OSError as from `start`."""
         await self._server.reclaim()
 
-    def vrrp_away(self) -> None:
-        """vrrp hung up."""
-        self._publisher.vrrp_away()
+    def vrrp_away(self, since: float) -> None:
+        """vrrp hung up, or does not answer, since then (time of the event loop)."""
+        self._publisher.vrrp_away(since)
 
     @property
     def holds_something(self) -> bool:
         """Whether vrrp, as far as is known, is MASTER of anything."""
-        return self._link.connected and any(state.state == "MASTER" for state in self._link.states.values())
+        return self._link.answering and any(state.state == "MASTER" for state in self._link.states.values())
 
     @property
     def waits_for_stop(self) -> bool:
         """Whether a notify command is to be told STOP as soon as vrrp has let go."""
-        return self._link.connected and self._notifier.waits_for_stop
+        return self._link.answering and self._notifier.waits_for_stop
 
     async def finish_notifying(self, seconds: float) -> None:
         """Lets the notify commands be told what happened, no longer than that."""

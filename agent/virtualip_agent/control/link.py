@@ -2,12 +2,16 @@
 
 Nothing is queued: what is wanted is compared with what vrrp was told, and the difference sent, as far as the socket
 takes it. So a vrrp that is slow, away or restarted gets the newest state and never an old one.
+
+A vrrp that is there and does nothing (stopped, deadlocked, in the kernel for good) hangs up as little as a healthy one:
+it is asked for a sign of life, and counts as away while it gives none.
 """
 
 import asyncio
 import logging
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -21,15 +25,27 @@ log = logging.getLogger(__name__)
 RECONNECT_AFTER = 0.1
 COUNT_PATIENCE = 1.0
 """Seconds that vrrp's counters are waited for."""
+ASK_EVERY = 1.0
+"""Seconds between signs of life that vrrp is asked for: some 0.1 ms of its time each."""
+MOST_UNANSWERED = 3
+"""Looks, `ASK_EVERY` apart, at which an answer is missing until vrrp counts as away. What answers is the loop that
+sends advertisements and refreshes addresses: one that is 3 s late has let the shortest lifetime (3 s) pass, and is a
+hundred times as late as a real-time process on a busy machine. Looks and not seconds, so that it is not vrrp that is
+blamed where control itself, or the whole machine, stood still."""
+_NO_ROUTER = ("",)
+"""Whose counters are asked for where an answer is all that matters."""
 
 Contributions = Mapping[str, Mapping[str, ipc.Contribution]]
 
 
 class Link:
-    """Keeps vrrp told, and knows what it said last. `on_message` is called after each message, `on_away` when vrrp is
-    gone."""
+    """Keeps vrrp told, and knows what it said last. `on_message` is called after each message; `on_away` when vrrp is
+    gone or does not answer, with the time (of the event loop) since which. Where it answers again, its Hello is told
+    once more."""
 
-    def __init__(self, path: Path, on_message: Callable[[ipc.FromVrrp], None], on_away: Callable[[], None]) -> None:
+    def __init__(
+        self, path: Path, on_message: Callable[[ipc.FromVrrp], None], on_away: Callable[[float], None]
+    ) -> None:
         self._path = path
         self._on_message = on_message
         self._on_away = on_away
@@ -45,8 +61,13 @@ class Link:
         self.states: dict[str, ipc.RouterState] = {}
         """vrrp's last word of each router; it stays when vrrp goes."""
         self._counting = asyncio.Lock()
-        self._counted: asyncio.Future[ipc.Statistics] | None = None
+        self._asking: deque[asyncio.Future[ipc.Statistics] | None] = deque()
+        """Who waits for which of vrrp's answers to come, in order; None: nobody, it is a sign of life."""
         self._parts: list[ipc.Statistics] = []
+        self._look: asyncio.TimerHandle | None = None
+        self._asked_at = 0.0
+        self._unanswered = 0
+        """Looks at which what was asked then had no answer; 0: nothing is asked for."""
         self._told_routers: dict[str, ipc.RouterConfig] = {}
         self._told_contributions: dict[str, Mapping[str, ipc.Contribution]] = {}
         self._told_names: frozenset[str] | None = None
@@ -56,10 +77,16 @@ class Link:
         """Whether there is a vrrp process at the other end."""
         return self._socket is not None
 
+    @property
+    def answering(self) -> bool:
+        """Whether vrrp has said Hello, and since then what it was asked."""
+        return self.hello is not None and self._unanswered <= MOST_UNANSWERED
+
     def start(self) -> None:
         """Connects, and goes on trying."""
         self._loop = asyncio.get_running_loop()
         self._connect()
+        self._look = self._loop.call_later(ASK_EVERY, self._ask_for_a_sign_of_life)
 
     def want(
         self, routers: Mapping[str, ipc.RouterConfig], contributions: Contributions, names: frozenset[str]
@@ -86,28 +113,56 @@ class Link:
         async with self._counting:
             if self._socket is None or self.hello is None or not self.hello.active:
                 return None
-            self._counted = asyncio.get_running_loop().create_future()
-            self._parts = []
-            self._send(iter((ipc.GetStatistics(tuple(names)),)))
+            counted: asyncio.Future[ipc.Statistics] = asyncio.get_running_loop().create_future()
+            if not self._ask(tuple(names), counted):
+                return None
             try:
                 async with asyncio.timeout(COUNT_PATIENCE):
-                    return await self._counted
+                    return await counted
             except TimeoutError:
                 return None
-            finally:
-                self._counted = None
+
+    def _ask(self, names: tuple[str, ...], who: "asyncio.Future[ipc.Statistics] | None") -> bool:
+        sent = self._send(iter((ipc.GetStatistics(names),)))
+        if sent:
+            self._asking.append(who)
+        return sent
 
     def _take_statistics(self, part: ipc.Statistics) -> None:
         self._parts.append(part)
-        if part.more or self._counted is None or self._counted.done():
+        if part.more:
             return
         routers = {name: counters for one in self._parts for name, counters in one.routers.items()}
-        self._counted.set_result(msgspec.structs.replace(part, routers=routers))
+        self._parts = []
+        who = self._asking.popleft() if self._asking else None
+        if who is not None and not who.done():
+            who.set_result(msgspec.structs.replace(part, routers=routers))
+
+    def _ask_for_a_sign_of_life(self) -> None:
+        """Every `ASK_EVERY`. By then whatever has come is read: the event loop does that before its timers."""
+        self._look = self._loop.call_later(ASK_EVERY, self._ask_for_a_sign_of_life)
+        if self.hello is None or not self.hello.active:
+            return  # who stands by is not answered
+        if self._unanswered == 0:
+            self._asked_at = self._loop.time()
+        if not self._asking:
+            self._ask(_NO_ROUTER, None)  # where the socket takes no more, vrrp does not read: then at the next look
+        self._unanswered += 1
+        if self._unanswered == MOST_UNANSWERED + 1:
+            log.warning("vrrp (pid %d) does not answer any more: it counts as away until it does", self.hello.pid)
+            self._on_away(self._asked_at)
+
+    def _sign_of_life(self) -> None:
+        was_away, self._unanswered = not self.answering, 0
+        if was_away and self.hello is not None:
+            log.info("vrrp answers again")
+            self._on_message(self.hello)
 
     def close(self) -> None:
         """Hangs up; vrrp runs on with what it has."""
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._look):
+            if timer is not None:
+                timer.cancel()
         self._disconnect()
 
     def _connect(self) -> None:
@@ -134,13 +189,16 @@ class Link:
         self._socket.close()
         self._socket, self._writing = None, False
         self._forget_what_was_told()
+        self._asking.clear()
+        self._parts = []
+        self._unanswered = 0
         self.hello = None
 
     def _lost(self, reason: str) -> None:
         log.warning("vrrp is away: %s", reason)
         self._disconnect()
         self._connect_later()
-        self._on_away()
+        self._on_away(self._loop.time())
 
     def _forget_what_was_told(self) -> None:
         self._told_routers.clear()
@@ -173,6 +231,8 @@ class Link:
                     self.states.pop(message.name, None)
                 case ipc.Statistics():
                     self._take_statistics(message)
+            if self._unanswered:
+                self._sign_of_life()
             self._on_message(message)
 
     def _greeted(self, hello: ipc.Hello) -> None:
@@ -184,10 +244,10 @@ class Link:
     def _flush(self) -> None:
         self._send(self._differences())
 
-    def _send(self, messages: Iterator[ipc.ToVrrp]) -> None:
-        """As many as the socket takes; when it takes more, whatever differs then."""
+    def _send(self, messages: Iterator[ipc.ToVrrp]) -> bool:
+        """As many as the socket takes; when it takes more, whatever differs then. Whether it took all."""
         if self._socket is None or self.hello is None or not self.hello.active:
-            return
+            return False
         try:
             for message in messages:
                 self._socket.send(ipc.encode(message))
@@ -196,13 +256,14 @@ class Link:
             if not self._writing:
                 self._writing = True
                 self._loop.add_writer(self._socket, self._flush)
-            return
+            return False
         except OSError as error:
             self._lost(str(error))
-            return
+            return False
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._socket)
+        return True
 
     def _differences(self) -> Iterator[ipc.ToVrrp]:
         """What vrrp still has to be told: changed priorities first."""

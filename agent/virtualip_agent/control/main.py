@@ -114,9 +114,9 @@ class _Control:
         if self._duty is not None:
             self._duty.heard(message)
 
-    def _away(self) -> None:
+    def _away(self, since: float) -> None:
         if self._duty is not None:
-            self._duty.vrrp_away()
+            self._duty.vrrp_away(since)
         self._wanted = True
         self._changed.set()
 

@@ -73,7 +73,7 @@ class Publisher:
                     "node": self._node,
                     "active": hello is None or hello.active,
                     "scheduling": hello.scheduling if hello else "",
-                    "ready": hello is not None,
+                    "ready": self._link.answering,
                     "processStarts": self._process_starts(),
                     "otherRouters": [asdict(other) for other in self._witness.foreign] if self._witness else [],
                     "problems": [*map(str, self._declarations.problems), *self._problems()],
@@ -109,13 +109,14 @@ class Publisher:
         self._cancel_expiries()
         self.everything()
 
-    def vrrp_away(self) -> None:
-        """What vrrp said grows stale, and after L the kernel has dropped the addresses."""
-        loop = asyncio.get_running_loop()
-        self._away_since = loop.time()
-        for name, lifetime in self._lifetimes.items():
-            # A little later than the moment itself, so that it has passed by the clock that is then asked.
-            self._expiries.append(loop.call_later(lifetime + AFTER_EXPIRY + 0.1, self.one, name))
+    def vrrp_away(self, since: float) -> None:
+        """What vrrp said grows stale, and L after `since` (by the event loop) the kernel has dropped the addresses."""
+        if self._away_since is None:  # else it is killed after it hung: its last refresh was no later for that
+            self._away_since = since
+            for name, lifetime in self._lifetimes.items():
+                # A little later than the moment itself, so that it has passed by the clock that is then asked.
+                at = since + lifetime + AFTER_EXPIRY + 0.1
+                self._expiries.append(asyncio.get_running_loop().call_at(at, self.one, name))
         self.everything()
 
     def _situation(self, name: str) -> Situation | None:

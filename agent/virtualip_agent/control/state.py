@@ -116,7 +116,7 @@ def _message(router: RouterState, trackers: Sequence[TrackerStatus]) -> str:
 
 def _without_vrrp(situation: Situation) -> tuple[State, str, str]:
     if situation.expired:
-        return State.FAULT, "VrrpNotRunning", "the vrrp process is away; the kernel has dropped the addresses"
+        return State.FAULT, "VrrpNotRunning", "the vrrp process is gone or hangs; the kernel has dropped the addresses"
     if situation.instance is None:
         return State.FAULT, "Refused", situation.problems[0] if situation.problems else "it cannot be run"
     return State.BACKUP, "WaitingForVrrp", "the vrrp process has not answered yet"

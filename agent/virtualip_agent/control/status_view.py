@@ -143,7 +143,7 @@ def status_text(picture: Picture) -> str:
 def _agent_words(agent: Mapping[str, Any]) -> str:
     starts = f"process starts by {agent['processStarts']}" if agent.get("processStarts") else ""
     if not agent.get("ready"):
-        words = ["vrrp has not answered"]
+        words = ["vrrp does not answer"]
     else:
         words = ["active" if agent.get("active") else "standing by", agent.get("scheduling", "")]
     return ", ".join(filter(None, (*words, starts)))
