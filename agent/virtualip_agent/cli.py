@@ -268,6 +268,26 @@ def history(run: Path, count: int | None) -> int:
 
 
 @cli.command()
+@_desired_option
+@click.argument("name", required=False)
+def forget(desired: Path, name: str | None) -> int:
+    """Take a VirtualIP off this node that is kept though the API does not know it any more; without NAME list them."""
+    from virtualip_agent.forget import Refused, unknown_to_the_api
+    from virtualip_agent.forget import forget as forget_one
+
+    if name is None:
+        for kept in unknown_to_the_api(desired):
+            print(kept)
+        return 0
+    try:
+        forget_one(desired, name)
+    except Refused as error:
+        print(f"virtualip-agent: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@cli.command()
 @click.option("-i", "--interface", help="Only this one.")
 @click.option("--vrid", type=click.IntRange(1, 255), help="Only this virtual router.")
 @click.option("-n", "count", type=click.IntRange(min=1), help="End after so many.")

@@ -17,7 +17,7 @@ from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH
 from virtualip_agent.reporter.memory import Memory
 from virtualip_agent.reporter.passwords import read_password
 from virtualip_agent.reporter.plan_watch import MEMBERS_PATH, PlanWatch
-from virtualip_agent.reporter.withdrawal import GRACE, Store
+from virtualip_agent.reporter.withdrawal import GIVE_WAY, GRACE, Store
 from virtualip_api.member import Peer, member_spec
 from virtualip_api.names import member_name
 
@@ -59,7 +59,7 @@ class FakeApi:
     def make_crd(self, plural: str) -> None:
         self.database.crds[plural] = self._object(f"{plural}.virtualip.dev")
 
-    def make(self, name: str, revision: int = 1) -> WatchEvent:
+    def make(self, name: str, revision: int = 1, vrid: int = 0) -> WatchEvent:
         """A VirtualIP where there is none, and this node's Member of it."""
         self.database.virtual_ips.setdefault(name, self._object(name))
         spec = member_spec(
@@ -70,7 +70,7 @@ class FakeApi:
             rank=0,
             draining=False,
             peers=(Peer(NODE),),
-            spec={"addresses": ["192.0.2.10/32"], "vrid": 51},
+            spec={"addresses": [f"192.0.2.{vrid or len(name)}/32"], "vrid": vrid or len(name)},
         )
         key = member_name(name, NODE)
         known = self.database.members.get(key)
@@ -321,3 +321,74 @@ def test_members_of_other_nodes_and_wrong_names_are_not_ours(scene: Scene) -> No
         scene.watch.handle(WatchEvent("ADDED", member))
     assert scene.running() == {"db", "web"}
     assert {file.name for file in scene.path.iterdir()} == {"db.json", "web.json"}
+
+
+# ---- installed anew, and what was there before
+
+
+def installed_anew(scene: Scene) -> None:
+    """Everything is deleted with its CRDs, and they are made again; etcd goes on."""
+    scene.api.database.members.clear()
+    scene.api.database.virtual_ips.clear()
+    for plural in ("virtualips", "virtualipmembers"):
+        scene.api.make_crd(plural)
+    scene.start()
+    scene.look(2)
+
+
+def test_what_is_kept_without_a_virtual_ip_in_the_api_is_said_once(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed_anew(scene)
+    scene.look(5)
+    assert scene.running() == {"db", "web"}
+    said = [record.getMessage() for record in caplog.records if "without a VirtualIP" in record.getMessage()]
+    assert [line.split(":")[0] for line in said] == ["db", "web"]
+    assert "virtualip-agent forget web" in said[1]
+
+
+def test_it_gives_way_to_one_with_its_vrid_that_the_api_has_had_for_long(scene: Scene) -> None:
+    installed_anew(scene)
+    scene.api.make("web2", vrid=len("web"))
+    scene.look()
+    begun = scene.now - GRACE
+    while scene.now - begun < GIVE_WAY:
+        assert scene.running() == {"db", "web", "web2"}
+        scene.look()
+    scene.look()
+    assert scene.running() == {"db", "web2"}
+
+
+def test_it_does_not_give_way_where_it_is_in_nobodys_way(scene: Scene) -> None:
+    installed_anew(scene)
+    scene.api.make("web2", vrid=77)
+    scene.now += GIVE_WAY
+    scene.look(2)
+    scene.now += GIVE_WAY
+    scene.look(2)
+    assert scene.running() == {"db", "web", "web2"}
+
+
+def test_nor_while_the_api_has_a_virtual_ip_of_its_name_or_does_not_say(scene: Scene) -> None:
+    installed_anew(scene)
+    scene.api.make("web2", vrid=len("web"))
+    scene.api.make("web")
+    scene.api.delete_member("web")  # the operator has not planned it for this node yet
+    scene.look()
+    scene.now += GIVE_WAY
+    scene.look(2)
+    assert scene.running() == {"db", "web", "web2"}
+
+
+def test_forgotten_by_hand_it_is_gone_also_from_the_memory_and_a_planned_one_is_written_again(scene: Scene) -> None:
+    installed_anew(scene)
+    scene.api.make("db")
+    scene.look()
+    for name in ("db", "web"):
+        (scene.path / f"{name}.json").unlink()
+    scene.look()
+    assert scene.running() == {"db"}
+    assert set(scene.memory.members) == {"db"}
+    scene.start()
+    scene.look()
+    assert scene.running() == {"db"}

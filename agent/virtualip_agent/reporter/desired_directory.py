@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from virtualip_agent.desired_file import SUFFIX, decode, write_atomically
@@ -89,6 +89,31 @@ class DesiredDirectory:
             self._identity.pop(name, None)
             self._plans.pop(name, None)
             self._say(name, None)
+
+    def clash(self, name: str, other: str) -> bool:
+        """Whether two cannot run beside each other on a node: the same address, or VRID."""
+        with self._lock:
+            one, two = self._running(name), self._running(other)
+        if one is None or two is None:
+            return False
+        mine, theirs = one.desired.member.spec, two.desired.member.spec
+        same_vrid = (mine.vrid, mine.interface) == (theirs.vrid, theirs.interface)
+        same_address = {address.ip for address in mine.addresses} & {address.ip for address in theirs.addresses}
+        return bool(same_address) or (same_vrid and not set(mine.families).isdisjoint(theirs.families))
+
+    def forgotten(self, planned: Collection[str]) -> set[str]:
+        """Those whose file somebody took away (`virtualip-agent forget`), and that are not among the planned ones: of
+        those it is written again."""
+        with self._lock:
+            gone = {name for name in self._contents if not (self._path / f"{name}{SUFFIX}").exists()}
+            for name in gone & set(planned):
+                del self._contents[name]
+            for plan in self._of(gone & set(planned)):
+                self._write(plan)
+            gone -= set(planned)
+            for name in gone:
+                self.remove(name)
+            return gone
 
     def retry(self) -> None:
         """Writes what could not be written (the disk was full)."""

@@ -70,6 +70,9 @@ class PlanWatch:
         self._doubted_at = 0
         """Monotonic nanoseconds: since when it is not known which CRDs these are; 0: it is known."""
         self._refusals: dict[str, str] = {}
+        self._orphans: frozenset[str] = frozenset()
+        self._rivalled_since: dict[tuple[str, str], int] = {}
+        """(what the API does not know, what it plans in its place) -> monotonic nanoseconds."""
 
     def memory(self) -> tuple[str, tuple[str, ...], dict[str, KnownMember]]:
         """What a restart must still know: resourceVersion, store, Members."""
@@ -128,9 +131,28 @@ class PlanWatch:
                 now = self._clock()
                 for name in self._held.keys() - named:
                     self._held[name] = withdrawal.missing(self._held[name], now)
+                self._look_after_orphans(named, now)
         self._resource_version = version
         self._settle()
         self._checkpoint()
+
+    def _look_after_orphans(self, named: set[str], now: int) -> None:
+        """What runs here and was never in the database as it is now."""
+        for name in self._desired.forgotten(named):
+            log.info("%s: withdrawn: it was forgotten by hand on this node", name)
+            self._held.pop(name, None)
+        orphans = frozenset(name for name, held in self._held.items() if name not in named and not held.trusted)
+        for name in sorted(orphans - self._orphans):
+            log.warning("%s: kept without a VirtualIP in the API; `virtualip-agent forget %s` here ends it", name, name)
+        self._orphans = orphans
+        rivals = {(name, other) for name in orphans for other in named if self._desired.clash(name, other)}
+        self._rivalled_since = {pair: self._rivalled_since.get(pair, now) for pair in rivals}
+        for (name, other), since in sorted(self._rivalled_since.items()):
+            long_enough = now - since >= withdrawal.GIVE_WAY
+            if name in self._held and long_enough and store.owner(self._api, name) is Owner.GONE:
+                log.warning("%s: withdrawn: it is not in the API, which has planned %s in its place", name, other)
+                self._desired.remove(name)
+                del self._held[name]
 
     def _crds(self) -> tuple[str, ...]:
         try:

@@ -16,6 +16,9 @@ right to ask, no CRD, another or an older database, a slip of the hand that the 
    there (nodeSelector changed; or Members deleted by hand, which the operator makes again at once): only when a
    complete list at least GRACE later lacks the Member too.
 
+One thing ends what is kept so: where the API as it is now plans another VirtualIP with its address or VRID for this
+node, and has done so for GIVE_WAY without knowing the old one, somebody has given it another name.
+
 Whatever could not be asked leaves it as it is, to be asked again. Where 2 fails, or a list is older than the last one,
 the absence says nothing, then or later: the VIP is kept until its Member is seen again.
 """
@@ -25,6 +28,9 @@ from enum import Enum, auto
 
 GRACE = 10_000_000_000
 """Nanoseconds. The operator makes a deleted Member again within a second or two; this leaves time for its restart."""
+
+GIVE_WAY = 600_000_000_000
+"""Nanoseconds: who restores a cluster from a backup and what was made since by hand has so long for the latter."""
 
 
 @dataclass(frozen=True, slots=True)
