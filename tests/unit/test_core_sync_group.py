@@ -9,9 +9,12 @@ import pytest
 
 from group_lan import GroupLan
 from one_router import FAILED, OneRouter, host
+from virtual_lan import GROUP as GROUP_ADDRESS
+from virtual_lan import advertisement_template
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.group_view import Standing
+from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.sync_group import SyncGroups
@@ -312,6 +315,23 @@ def test_one_that_waits_for_its_first_tracker_results_keeps_the_others_from_taki
     assert lan.masters() == [[], []]
     lan.segments[1].contribute(waiting, httpd=RUNS)
     lan.run_until(24)
+    assert lan.holder() == server1
+
+
+def test_one_that_still_resigns_keeps_another_that_has_left_from_taking_over_alone() -> None:
+    """Found by simulation: the successor came and went on one segment only."""
+    lan = GroupLan()
+    server1 = lan.machine("server1", 100, preempt=False)
+    lan.run_until(10)
+    first = lan.segments[0]
+    first.edit(lan.node(server1, 0), draining=True)
+    stranger = bytes([10, 0, 0, 99])
+    for priority in (254, 0):
+        template = advertisement_template(lan.node(server1, 0).settings)
+        first.inject(stamp(template, priority, stranger, GROUP_ADDRESS), stranger)
+    lan.run(1.02)
+    assert [lan.node(server1, number).core.standing for number in (0, 1)] == [Standing.BACKUP, Standing.RESIGNING]
+    lan.run(0.1)  # nobody came
     assert lan.holder() == server1
 
 

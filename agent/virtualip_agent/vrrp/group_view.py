@@ -25,6 +25,8 @@ class Standing(Enum):
 
 FOLLOWERS: Final = frozenset({Standing.BACKUP, Standing.FOLLOWING})
 """Who becomes MASTER with the others."""
+UNDECIDED: Final = frozenset({Standing.WAITING, Standing.RESIGNING})
+"""Without whom nobody takes over: they would not, now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ Each router goes on with an election of its own; what binds them:
 - Equal priorities are decided by source addresses, whose order may differ from segment to segment. The first router of
   the group decides for all; the others wait for that, but not for ever (master_schedule.py).
 
-A router that is being stopped or withdrawn belongs to no group any more; one that waits for its first tracker results
-keeps the others from taking over, but not from being MASTER.
+A router that is being stopped or withdrawn belongs to no group any more; one that waits for its first tracker results,
+or is handing over for a reason of its own, keeps the others from taking over, but not from being MASTER.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
-from virtualip_agent.vrrp.group_view import FOLLOWERS, GroupView, Standing
+from virtualip_agent.vrrp.group_view import FOLLOWERS, UNDECIDED, GroupView, Standing
 from virtualip_agent.vrrp.priority import Effective, effective_priority
 from virtualip_agent.vrrp.timing import LOWEST_PRIORITY, SECOND, master_down_interval
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
@@ -140,7 +140,7 @@ class SyncGroups:
         if gone and masters:
             self._masters[group] = frozenset()
             return self._tell_all(masters, ev.GroupYields(), now)
-        waiting = any(core.standing is Standing.WAITING for core in members.values())
+        waiting = any(core.standing in UNDECIDED for core in members.values())
         if followers and (masters or (not waiting and all(members[name].willing(now) for name in followers))):
             return self._tell_all(followers, ev.GroupTakesOver(), now)
         return []
