@@ -38,6 +38,9 @@ RTMGRP_IPV6_NETCONF: Final = 1 << 24
 TAG: Final = 112
 """IFA_PROTO of our addresses (VRRP's protocol number): ownership that survives the process."""
 
+_LONGEST_LIFETIME: Final = 4200
+"""Seconds; L is below that with the longest interval (40.95 s) and the most advertisements missed (100)."""
+
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
 _IFA_CACHEINFO: Final = 6
@@ -222,6 +225,16 @@ def parse_address(payload: bytes) -> Address | None:
             (flags,) = _FLAGS.unpack(attributes[_IFA_FLAGS])
         unusable = _unusable(flags)
     return Address(index, ip, prefix_length, (attributes.get(_IFA_PROTO) or b"\0")[0], unusable)
+
+
+def ends_by_itself(payload: bytes) -> bool:
+    """Whether the address of an RTM_NEWADDR has a lifetime as ours do: preferred 0, valid no longer than ours can be.
+    Neither a person nor a DHCP client gives one such."""
+    information = _attributes(payload, _IFADDRMSG.size).get(_IFA_CACHEINFO, b"")
+    if len(information) < _CACHEINFO.size:
+        return False
+    preferred, valid, _, _ = _CACHEINFO.unpack_from(information)
+    return bool(preferred == 0 and 0 < valid <= _LONGEST_LIFETIME)
 
 
 def _unusable(flags: int) -> str:

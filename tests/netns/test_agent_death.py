@@ -7,14 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from article import VIP, fast, manifest
 from client import ArpObserver, Prober
-from machine import Machine
+from machine import Machine, children
 from segment import Host, Segment
 
 Servers = tuple[Machine, Machine]
 L = 3
 """Seconds, at 100 ms advertisements."""
+PATIENCE = 45.0
 
 
 def master_and_backup(servers: Servers, text: str) -> None:
@@ -77,6 +80,34 @@ def test_vrrp_alone_killed_is_back_and_adopts_what_is_there_without_a_move(serve
     assert two_entry is not None
     assert two_entry["state"] == "BACKUP"
     assert prober.result.longest_gap(since=began).ms < 50
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_on_a_kernel_that_keeps_no_tags_a_restarted_vrrp_knows_its_own_address(
+    lan: Segment, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Before 5.18 there is no IFA_PROTO. Emulated: it is sent, and read, as an attribute that no kernel knows."""
+    machine = Machine(lan.host("192.168.122.101", "server1"), tmp_path)
+    code = (
+        "import sys, virtualip_agent.rtnetlink as rt; rt._IFA_PROTO = 60; from virtualip_agent.cli import main;"
+        f"sys.argv = ['virtualip-agent', 'vrrp', '--run', {str(machine.run_directory)!r}]; main()"
+    )
+    try:
+        machine.manifest("web.yaml", fast())
+        for reason in ("NoMaster", "Adopted"):
+            with (machine.directory / f"engine-{reason}.log").open("w") as log:
+                vrrp = machine.popen([sys.executable, "-c", code], stdout=log)
+            machine.engines.append(vrrp)
+            if reason == "NoMaster":
+                machine.start_control(())
+            expected = ("MASTER", reason)
+            machine.wait("web", lambda entry, it=expected: (entry["state"], entry["reason"]) == it, PATIENCE)  # type: ignore[misc]
+            (pid,) = children(vrrp.pid)
+            os.kill(pid, number)
+            vrrp.wait(timeout=20)
+        assert "AddressInUse" not in (machine.run_directory / "history.jsonl").read_text()
+    finally:
+        machine.close()
 
 
 def test_vrrp_that_comes_back_too_late_gives_up_what_it_adopted(servers: Servers) -> None:

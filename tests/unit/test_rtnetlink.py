@@ -177,3 +177,24 @@ def test_a_truncated_datagram_does_not_run_away(cut: int) -> None:
 
 def test_a_message_that_claims_no_length_ends_the_reading() -> None:
     assert list(rt.messages(bytes(64))) == []
+
+
+@pytest.mark.parametrize(
+    ("preferred", "valid", "ours"),
+    [(0, 3, True), (0, 4200, True), (0, 4201, False), (0, 0xFFFFFFFF, False), (3, 3, False), (0, 0, False)],
+)
+def test_an_address_of_a_kernel_without_tags_is_known_by_its_lifetime(preferred: int, valid: int, ours: bool) -> None:
+    message = ifaddrmsg()
+    message["family"], message["prefixlen"], message["index"] = 2, 24, 3
+    lifetimes = {"ifa_preferred": preferred, "ifa_valid": valid, "cstamp": 0, "tstamp": 0}
+    message["attrs"] = [("IFA_LOCAL", "192.168.122.200"), ("IFA_CACHEINFO", lifetimes)]
+    message["header"]["type"] = rt.RTM_NEWADDR
+    message.encode()
+
+    (read,) = rt.messages(bytes(message.data))
+
+    assert rt.ends_by_itself(read.payload) is ours
+
+
+def test_a_lifetime_that_is_not_told_is_not_ours() -> None:
+    assert not rt.ends_by_itself(struct.pack("=BBBBI", 2, 24, 0, 0, 3))

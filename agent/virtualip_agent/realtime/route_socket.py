@@ -65,10 +65,17 @@ class RouteSocket:
             link = rt.parse_link(message.payload)
             if link is not None:
                 interfaces.links[link.index] = link
+        ending = set()
         for message in self._dump(rt.dump_addresses):
             address = rt.parse_address(message.payload)
             if address is not None:
                 interfaces.put(address)
+                if rt.ends_by_itself(message.payload):
+                    ending.add(key_of(address))
+        if not any(address.tag for address in interfaces.addresses.values()):
+            # A kernel before 5.18, which keeps no tags (since then it has its own on 127.0.0.1): what a process before
+            # this one has put there is known by its lifetime.
+            interfaces.ours |= ending
         for message in self._dump(rt.dump_forwarding, without=(errno.EOPNOTSUPP, errno.EAFNOSUPPORT)):
             _take_in_forwarding(interfaces, message)
         interfaces.ours &= interfaces.addresses.keys()
