@@ -10,6 +10,8 @@ import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from virtualip_agent import ipc
 from virtualip_agent.realtime.addresses import AddressKeeper, Place, Refusal
 from virtualip_agent.realtime.garp_pacer import GarpPacer
@@ -20,6 +22,7 @@ from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
 from virtualip_agent.realtime.timers import Deadlines
+from virtualip_agent.realtime.unsent import Unsent
 from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
@@ -57,6 +60,7 @@ class Engine:
         self._groups = SyncGroups()
         self._listeners = Listeners(ports, self.process)
         self._pacer = GarpPacer()
+        self._unsent = Unsent()
         self._pending: list[tuple[RunningRouter, fx.Effect]] = []
         self._advertisements: list[tuple[RunningRouter, int]] = []
         """Those that are pending, with their priority."""
@@ -169,6 +173,7 @@ class Engine:
                 index = router.link.index
                 self._take_off([router], {(index, address.ip.packed) for address in parse_addresses(config)})
             router.reconfigure(config)
+            self._unsent.forget(config.name)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
             self._attach(router, now)  # the members and the addresses decide on the source
             self._acquaint([router])
@@ -257,6 +262,7 @@ class Engine:
 
     def _forget(self, router: RunningRouter, now: int) -> None:
         self._listeners.remove(router)
+        self._unsent.forget(router.name)
         del self._routers[router.name]
         for name, effects in self._groups.remove(router.name, now):
             self._want(self._routers[name], effects)
@@ -309,12 +315,16 @@ class Engine:
                         self._pacer.want(router)
             for router, priority in advertisements:
                 if router.name not in refused:
-                    self._send_advertisement(router, priority)
+                    self._send_advertisement(router, priority, now)
             for name, refusal in refused.items():
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
                 self._handle(router, ev.AddressesRefused(refusal.reason, refusal.message), now)
-            reports: dict[str, RunningRouter] = {}
+            reports = {
+                name: self._routers[name]
+                for name in self._unsent.take_changed() - refused.keys()
+                if name in self._routers
+            }
             for router, effect in pending:
                 if isinstance(effect, fx.Transitioned):
                     router.note(effect)
@@ -357,7 +367,7 @@ class Engine:
             router.count("send_failed")
             log.warning("%s: announcing the addresses on %s: %s", router.name, link.name, error.strerror)
 
-    def _send_advertisement(self, router: RunningRouter, priority: int) -> None:
+    def _send_advertisement(self, router: RunningRouter, priority: int, now: int) -> None:
         if router.sender is None:
             return
         for payload, to in router.advertisements(priority):
@@ -369,15 +379,22 @@ class Engine:
                         router.sent_to[to.packed] = router.sent_to.get(to.packed, 0) + 1
                 else:
                     router.count("sent_priority_0")
+                if self._unsent:
+                    self._unsent.sent(router.name, to.address[0] if router.unicast else "", now)
             except OSError as error:
                 # one peer that cannot be reached is no reason not to tell the others
                 router.count("send_failed")
-                log.warning("%s: advertisement to %s: %s", router.name, to.address[0], error.strerror)
+                whom = to.address[0] if router.unicast else ""
+                self._unsent.failed(router.name, whom, error.strerror or str(error), now)
 
     def _report(self, router: RunningRouter) -> None:
         state = router.report(self._routes.interfaces)
-        if state is not None:
-            self._publish(state)
+        if state is None:
+            return
+        unsent = self._unsent.message(router.name) if router.core.is_master else ""
+        if unsent:
+            state = msgspec.structs.replace(state, message="; ".join(filter(None, (state.message, unsent))))
+        self._publish(state)
 
     # ---- the dead man's switch
 
