@@ -304,6 +304,20 @@ def test_an_address_that_the_kernel_refuses_is_fault_of_all() -> None:
     assert not lan.node(server1, 0).holds
 
 
+def test_addresses_that_were_refused_on_all_segments_are_tried_again_on_all() -> None:
+    """Found by simulation: each waited in FAULT for the other for ever."""
+    lan = GroupLan()
+    server1 = lan.machine("server1", 244)
+    for number in (0, 1):
+        lan.node(server1, number).kernel.refusal = ("KernelRefused", "no")
+    lan.run_until(4)
+    assert [lan.node(server1, number).state for number in (0, 1)] == ["FAULT", "FAULT"]
+    for number in (0, 1):
+        lan.node(server1, number).kernel.refusal = None
+    lan.run_until(13)
+    assert lan.holder() == server1
+
+
 def test_one_that_waits_for_its_first_tracker_results_keeps_the_others_from_taking_over() -> None:
     lan = GroupLan()
     server1 = lan.machine("server1", 244)

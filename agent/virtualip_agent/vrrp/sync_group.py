@@ -62,9 +62,10 @@ class SyncGroups:
         before = self._group_of[name]
         if not before and not isinstance(event, ev.SettingsChanged):
             return [(name, core.handle(event, now))]
-        standing = core.standing
+        standing, refused = core.standing, core.fitness.refused
         outcome = [(name, core.handle(event, now))]
-        if isinstance(event, ev.Heard | ev.TimerExpired) and core.standing is standing and not core.willing(now):
+        same = core.standing is standing and core.fitness.refused is refused
+        if isinstance(event, ev.Heard | ev.TimerExpired) and same and not core.willing(now):
             return outcome  # most advertisements and timers are nobody else's business
         group = self._group_of[name] = core.settings.group
         if before != group:
