@@ -52,11 +52,23 @@ def test_without_an_answer_it_waits_no_longer_than_its_patience() -> None:
 def test_an_address_that_somebody_answers_for_is_not_taken_and_the_message_says_who() -> None:
     router = asking()
     router.tell(ev.SegmentAnswered(STRANGER))
-    router.until(100)
+    router.until(SILENT_AT + 59)
+    router.tell(ev.SegmentAnswered(STRANGER))
     assert (router.state, router.reason) == ("FAULT", "AddressInUse")
     assert [effect.message for _, effect in router.log if isinstance(effect, fx.Transitioned)][-1] == STRANGER
     assert not router.wanted(fx.AddAddresses)
     assert router.core.asks_segment
+
+
+def test_who_answers_for_every_address_keeps_it_away_for_a_minute_and_not_for_ever() -> None:
+    """Proxy ARP within the subnet: somebody answers for whatever is asked."""
+    router = asking()
+    router.tell(ev.SegmentAnswered(STRANGER))
+    router.until(SILENT_AT + 60)
+    router.tell(ev.SegmentAnswered(STRANGER))
+    assert (router.state, router.reason) == ("BACKUP", "Listening")
+    router.until(SILENT_AT + 60 + SILENT_AT)
+    assert (router.state, router.reason) == ("MASTER", "NoMaster")
 
 
 def test_when_the_stranger_has_gone_it_listens_and_asks_anew() -> None:

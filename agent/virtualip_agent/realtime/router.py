@@ -64,6 +64,7 @@ class RunningRouter:
     """The MASTER that is in the kernel's filter as known."""
     down: ev.LinkDown | None = None
     """Why it cannot take part where it is, as the core was told."""
+    _members: tuple[bytes, ...] | None = None
     _stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
     _announcements: tuple[bytes, ...] = ()
     _forwarding: bool = False
@@ -91,17 +92,20 @@ class RunningRouter:
     @property
     def unicast_peers(self) -> tuple[bytes, ...]:
         """Whom a unicast router speaks to."""
-        if not self.unicast:
-            return ()
-        members = (ip_address(member).packed for member in self.config.members)
-        return tuple(member for member in members if family_of(member) == self.family)
+        return self.members if self.unicast else ()
+
+    @property
+    def members(self) -> tuple[bytes, ...]:
+        """The addresses of our family by which the other members are known; parsed once, as takers-over need them."""
+        if self._members is None:
+            packed = (ip_address(member).packed for member in self.config.members)
+            self._members = tuple(member for member in packed if family_of(member) == self.family)
+        return self._members
 
     @property
     def acquaintances(self) -> tuple[bytes, ...]:
         """Whom it must hear, whoever else speaks: whoever is MASTER, and the planned members."""
-        members = (ip_address(member).packed for member in self.config.members)
-        everybody = (self.core.master, *members)
-        return tuple(source for source in everybody if source and family_of(source) == self.family)
+        return (self.core.master, *self.members) if self.core.master else self.members
 
     @property
     def sources(self) -> frozenset[bytes] | None:
@@ -162,6 +166,7 @@ class RunningRouter:
         """Takes a new configuration; the caller tells the core."""
         self.config = config
         self.addresses = parse_addresses(config)
+        self._members = None
         self._forget_templates()
 
     def attach(self, link: Link | None, sender: Sender | None) -> None:

@@ -3,9 +3,19 @@
 A plan that is kept over a power cut may be of yesterday: its VirtualIP deleted, the address given to another machine,
 which speaks no VRRP. Whoever answers for the address now is left alone, also a member whose advertisements do not
 arrive here. Once a MASTER was heard, or nobody has answered, this is over: no fail-over ever waits for it.
+
+And it is over after a minute: by then a reporter that reaches the API has withdrawn the plan of yesterday, and what
+still answers may be a router that does so for every address (proxy ARP within the subnet), which must not keep a VIP
+away for ever. The witness goes on telling of it.
 """
 
+from typing import Final
+
 from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.timing import SECOND
+
+RESPECT: Final = 60 * SECOND
+"""For how long after the first question somebody else's answer keeps us away."""
 
 
 class FirstQuestion:
@@ -13,6 +23,7 @@ class FirstQuestion:
 
     def __init__(self) -> None:
         self._asked_at: int | None = None
+        self._first_asked_at: int | None = None
         self._settled = False
 
     def pending(self, settings: Settings) -> bool:
@@ -31,6 +42,12 @@ class FirstQuestion:
     def ask(self, now: int) -> None:
         """It is asked now."""
         self._asked_at = now
+        if self._first_asked_at is None:
+            self._first_asked_at = now
+
+    def respects(self, now: int) -> bool:
+        """Whether somebody who answers keeps us away (still)."""
+        return self._first_asked_at is not None and now < self._first_asked_at + RESPECT
 
     def begin(self) -> None:
         """BACKUP is entered: what is not settled is asked anew before the next take-over."""

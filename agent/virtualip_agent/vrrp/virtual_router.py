@@ -164,6 +164,9 @@ class VirtualRouter(RouterMemory):
     def _segment_answered(self, by: str, now: int, effects: Effects) -> None:
         if not self._question.open:
             return  # a MASTER was heard meanwhile
+        if by and not self._question.respects(now):
+            self._question.settle()
+            by = ""
         if by or self.fitness.claimed:
             # gone: listened to and asked anew, as it was at the start
             self.fitness.claimed = by
