@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import copy
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -191,6 +193,39 @@ async def test_s1_httpd_moves_the_priority_between_244_and_254(node: Node, httpd
         ("apache", 10, "running")
     ]
     await watcher.close()
+
+
+@pytest.fixture
+def crowd(tmp_path: Path) -> Iterator[list[Httpd]]:
+    """150 processes of that name."""
+    many = [Httpd(tmp_path)]
+    many += [copy.copy(many[0]) for _ in range(149)]
+    for one in many:
+        one.start()
+    yield many
+    for one in many:
+        one.stop()
+
+
+async def test_more_processes_than_descriptors_leave_control_with_enough_for_the_rest(
+    node: Node, crowd: list[Httpd]
+) -> None:
+    tracker = {"name": "apache", "process": {"name": "vip-ctl-httpd", "quorum": 150}, "weight": 10}
+    (node.manifests / "web.yaml").write_text(manifest(trackers=[tracker]))
+    node.vrrp.start()
+    node.start_control("prlimit", "--nofile=128:128")
+    watcher = await node.watch()
+    await watcher.until_entry(state="MASTER", priority=254)
+    crowd.pop().stop()
+    vip = await watcher.until_entry(state="MASTER", priority=244)
+    assert vip["entry"]["trackers"][0]["message"] == "149 processes, 150 wanted"
+    await watcher.close()
+
+
+async def test_it_takes_as_many_descriptors_as_it_may(node: Node) -> None:
+    control = node.start_control("prlimit", "--nofile=64:2048")
+    await (await node.watch()).close()
+    assert resource.prlimit(control.pid, resource.RLIMIT_NOFILE) == (2048, 2048)
 
 
 async def test_s2_to_s4_a_file_moves_the_priority_and_faults_out_of_bounds(node: Node, tmp_path: Path) -> None:

@@ -251,3 +251,26 @@ async def test_without_a_descriptor_to_spare_the_scan_sees_the_end(
 )
 def test_the_message_says_what_is_missing(count: int, passed: bool, message: str) -> None:
     assert result_of(ProcessTracker("httpd", quorum=2), count) == Check(passed, message)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_of_very_many_processes_only_so_many_cost_a_descriptor_and_all_are_counted(
+    processes: Processes, scans: Scans
+) -> None:
+    CountedProc.scans = scans
+    before = descriptors()
+    table = ProcessTable(CountedProc(), events=False, most_watched=3)
+    pids = [processes.fork("vip-many") for _ in range(10)]
+    tracked = Tracked(table, "vip-many", quorum=10)
+    assert tracked.passed
+    assert descriptors() == before + 3
+    for wanted, pid in zip(range(9, 1, -1), pids, strict=False):
+        processes.kill(pid)
+        await tracked.until(lambda: tracked.results[-1] == Check(False, f"{wanted} processes, 10 wanted"))  # noqa: B023
+        await scans.more(1)
+        assert descriptors() == before + min(3, wanted)
+    tracked.tracker.close()
+    assert descriptors() == before

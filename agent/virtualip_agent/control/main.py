@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,7 @@ LONGEST_FAREWELL: Final = 5.0
 """Seconds that the state socket outlives a SIGTERM, while vrrp hands over and has its last word."""
 _PATIENCE: Final = 1.0
 """Seconds that vrrp's Hello is waited for."""
+_DESCRIPTORS: Final = 1 << 16
 _VRRP_STOPS_TOO: Final = 1.0
 """Seconds within which a vrrp that was asked to stop with us lets its routers go; another one runs on."""
 LONGEST_NOTIFYING: Final = 5.0
@@ -28,6 +30,7 @@ LONGEST_NOTIFYING: Final = 5.0
 
 def run(options: Options) -> int:
     """Runs until SIGTERM or SIGINT; the exit code. OSError where the run directory cannot be used."""
+    _raise_descriptor_limit()
     prepare_shared(options.run)
     try:
         prepare_shared(options.desired)
@@ -39,6 +42,15 @@ def run(options: Options) -> int:
         return asyncio.run(_Control(options).run(spawner))
     finally:
         spawner.close()
+
+
+def _raise_descriptor_limit() -> None:
+    """Each tracked process, connection and client takes one; systemd starts a service with 1024. (The soft limit is
+    that low for select(2), which nothing here uses.)"""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Control:

@@ -3,10 +3,14 @@
 Ends are told by pidfd, at once: an end is what fails over. Starts are told by the kernel's process events where it
 gives them (`process_events`), else found by a scan of /proc (130 ms in the middle with four a second). With events the
 scan goes on, seldom, for what they may have missed. Without trackers there is neither.
+
+A pidfd is a descriptor, of which other parts of control need some too: where thousands match, the ends of those over
+the limit are found by the scan, which then is not seldom.
 """
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +26,8 @@ FORK_SETTLES: Final = 0.02
 MOST_EVENTS: Final = 2000
 """A second, 14 us each. A node that starts more is scanned instead for `CALM`."""
 CALM: Final = 10.0
+MOST_WATCHED: Final = 4096
+"""Processes whose end is told by a pidfd; no more than half of the descriptors that there are."""
 _FRESH: Final = 0.05
 """Seconds for which a scan is taken for the present: many trackers that start together need one scan."""
 
@@ -80,12 +86,18 @@ class ProcessTable:
     """Counts live processes by pattern, and tells each change."""
 
     def __init__(
-        self, proc: Proc | None = None, *, events: bool = True, on_mode: Callable[[], None] = lambda: None
+        self,
+        proc: Proc | None = None,
+        *,
+        events: bool = True,
+        on_mode: Callable[[], None] = lambda: None,
+        most_watched: int = MOST_WATCHED,
     ) -> None:
         self.starts_by = ""
         """How starts are noticed, for people; '' while there are no trackers. `on_mode` is called when it changes."""
         self._proc = proc or Proc()
         self._with_events = events
+        self._most_watched = min(most_watched, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._on_mode = on_mode
         self._events: ProcessEvents | None = None
         self._agreed = False
@@ -147,7 +159,8 @@ class ProcessTable:
         self._scanned_at = float("-inf")
 
     def _tick(self) -> None:
-        again = SCAN_WITH_EVENTS_EVERY if self._agreed else SCAN_EVERY
+        seldom = self._agreed and len(self._pidfds) < self._most_watched
+        again = SCAN_WITH_EVENTS_EVERY if seldom else SCAN_EVERY
         self._timer = asyncio.get_running_loop().call_later(again, self._tick)
         self._scan()
         self._tell()
@@ -271,6 +284,9 @@ class ProcessTable:
         """Whether the process lives, its end then being watched. The pidfd comes first, so that it is this process
         that is found alive and no later one."""
         if pid not in self._pidfds:
+            if len(self._pidfds) >= self._most_watched:
+                self._look_again.add(pid)  # the scan sees the end
+                return self._proc.alive(pid)
             try:
                 descriptor = os.pidfd_open(pid)
             except ProcessLookupError:
