@@ -109,6 +109,27 @@ async def test_a_client_that_does_not_read_is_cut_off_and_the_others_are_not(
     await deaf.close()
 
 
+async def test_a_picture_larger_than_any_backlog_is_told_and_who_does_not_read_it_is_cut_off(
+    server: StateServer, tmp_path: Path
+) -> None:
+    text = "x" * 10_000
+    count = 3 * LARGEST_BACKLOG // len(text)
+    for number in range(count):
+        server.tell(vip(f"vip-{number}", message=text))
+    deaf, other = await Client.connect(tmp_path), await Client.connect(tmp_path)
+    deaf._reader._transport.pause_reading()  # type: ignore[attr-defined]
+    assert sum(line == {"type": "ready"} for line in await other.lines(count + 1)) == 1
+    told = 0
+    while len(server.clients) == 2:
+        told += 1
+        server.tell(vip("vip-0", message=text, priority=told))
+        assert await other.line() == vip("vip-0", message=text, priority=told)
+        assert told < 2 * LARGEST_BACKLOG // len(text)
+    assert told > LARGEST_BACKLOG // len(text) // 2
+    await other.close()
+    await deaf.close()
+
+
 async def test_the_socket_of_an_agent_that_died_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "state.sock").write_text("left behind")
     server = StateServer(tmp_path / "state.sock")

@@ -15,7 +15,8 @@ from virtualip_agent.state_stream import GET_STATISTICS, encode_line
 log = logging.getLogger(__name__)
 
 LARGEST_BACKLOG = 1 << 20
-"""Bytes that wait for a client. The whole picture of 250 VirtualIPs with trackers is about half of it."""
+"""Bytes that wait for a client besides the picture it is welcomed with, which is of any size: 250 VirtualIPs with a few
+trackers each are half of this, with thirty each they are more."""
 FAREWELL = 0.5
 """Seconds that clients have, when we go, to read what is left."""
 
@@ -32,6 +33,8 @@ class _Client(asyncio.Protocol):
         self._question = b""
         self.transport: asyncio.WriteTransport | None = None
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._picture = 0
+        """Bytes of the picture that may be waiting still."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport)
@@ -51,11 +54,17 @@ class _Client(asyncio.Protocol):
         if GET_STATISTICS.rstrip(b"\n") in lines:
             self._server.asked(self)
 
+    def welcome(self, picture: bytes) -> None:
+        self._picture = len(picture)
+        self.send(picture)
+
     def send(self, lines: bytes) -> None:
         if self.transport is None or self.transport.is_closing():
             return
         self.transport.write(lines)
-        if self.transport.get_write_buffer_size() > LARGEST_BACKLOG:
+        # it was written first, so no more of it waits than waits at all
+        self._picture = min(self._picture, self.transport.get_write_buffer_size())
+        if self.transport.get_write_buffer_size() - self._picture > LARGEST_BACKLOG:
             log.warning("a client of the state socket does not read; it is cut off")
             self.transport.abort()
 
@@ -107,7 +116,7 @@ class StateServer:
         """The whole picture for a new client."""
         self.clients.add(client)
         picture = [self._agent, *(self._vips[name] for name in sorted(self._vips)), {"type": "ready"}]
-        client.send(b"".join(encode_line(message) for message in picture if message))
+        client.welcome(b"".join(encode_line(message) for message in picture if message))
 
     def asked(self, client: _Client) -> None:
         """A client wants the counters: all who wait get one answer."""
