@@ -225,7 +225,7 @@ class House:
         return next(
             str(pod["metadata"]["name"])
             for pod in pods
-            if pod["spec"]["nodeName"] == node and "deletionTimestamp" not in pod["metadata"]
+            if pod["spec"].get("nodeName") == node and "deletionTimestamp" not in pod["metadata"]
         )
 
     def local(self, node: str) -> dict[str, Any]:
