@@ -7,7 +7,8 @@ from article import VIP, fast
 from machine import Machine, cpu_seconds
 from segment import Namespace, Segment
 from virtualip_agent import ipc
-from virtualip_agent.run_directory import vrrp_socket_path
+from virtualip_agent.control.history import read_history
+from virtualip_agent.run_directory import history_path, vrrp_socket_path
 
 Servers = tuple[Machine, Machine]
 
@@ -18,6 +19,12 @@ def start(servers: Servers, text: str) -> None:
         server.start_engine()
         servers[0].wait_state("web", "MASTER")
     servers[1].wait("web", lambda entry: entry["reason"] == "LowerPriority")
+
+
+def transitions(server: Machine) -> list[tuple[str, str]]:
+    """(state, reason) of what its history has."""
+    records = read_history(history_path(server.run_directory))
+    return [(record["to"], record["reason"]) for record in records if "reason" in record]
 
 
 def wait_until_one_master(servers: Servers) -> None:
@@ -38,6 +45,20 @@ def test_a_vip_that_is_renamed_keeps_its_address(servers: Servers) -> None:
     # longer than a lifetime: what is there is there to stay
     time.sleep(3.5)
     assert one.host.has(VIP)
+
+
+def test_to_name_the_interface_on_which_it_is_or_to_leave_the_name_out_moves_nothing(servers: Servers) -> None:
+    start(servers, fast(interface=None))
+    before = [len(transitions(server)) for server in servers]
+    for interface in ("eth0", None):
+        for server in servers:
+            # another priority too, so that it is seen when the edit has arrived
+            priorities = [{"nodeName": f"server{n}", "priority": p} for n, p in ((1, 200), (2, 190))]
+            server.manifest("web.yaml", fast(interface=interface, nodePriorities=priorities if interface else None))
+        for server, priority in zip(servers, (200, 190) if interface else (100, 100), strict=True):
+            server.wait("web", lambda entry, it=priority: entry["priority"] == it)  # type: ignore[misc]
+    wait_until_one_master(servers)
+    assert [transitions(server)[old:] for server, old in zip(servers, before, strict=True)] == [[], []]
 
 
 def test_two_vips_that_swap_their_addresses_both_keep_one(servers: Servers) -> None:

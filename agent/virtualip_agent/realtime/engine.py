@@ -164,7 +164,7 @@ class Engine:
             self._create(config, now, {})
         elif router.leaving:
             router.successor = config
-        elif identity(config) != identity(router.config):
+        elif identity(config) != identity(router.config) or not self._stays_where_it_is(router, config):
             log.info("%s: what cannot change in place was edited: withdrawn and started anew", config.name)
             router.successor = config
             self._withdraw(router, now)
@@ -177,6 +177,13 @@ class Engine:
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
             self._attach(router, now)  # the members and the addresses decide on the source
             self._acquaint([router])
+
+    def _stays_where_it_is(self, router: RunningRouter, config: ipc.RouterConfig) -> bool:
+        """Whether the configuration means the interface on which it runs: a name may be given or left out."""
+        if config.interface == router.config.interface:
+            return True
+        link, _ = self._routes.interfaces.find(config.interface, parse_addresses(config))
+        return link is not None and router.link is not None and link.index == router.link.index
 
     def _create(self, config: ipc.RouterConfig, now: int, contributions: dict[str, Contribution]) -> None:
         core = VirtualRouter(settings_of(config))

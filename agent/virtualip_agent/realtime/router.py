@@ -294,5 +294,5 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
 
 
 def identity(config: ipc.RouterConfig) -> tuple[object, ...]:
-    """What cannot change in place."""
-    return config.vrid, config.version, ip_interface(config.addresses[0]).version, config.transport, config.interface
+    """What cannot change in place, but for the interface: of that it counts which one it is, not how it is named."""
+    return config.vrid, config.version, ip_interface(config.addresses[0]).version, config.transport
