@@ -1,5 +1,6 @@
 """Which interface and which source address a virtual router uses."""
 
+import random
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 
 from virtualip_agent.realtime.interfaces import Interfaces, key_of
@@ -165,3 +166,28 @@ def test_of_addresses_that_the_others_know_one_is_the_source_or_none() -> None:
 
     assert interfaces.source(2, VIP, among=[packed("192.168.122.111")]) == packed("192.168.122.111")
     assert interfaces.source(2, VIP, among=[packed("192.168.122.112")]) is None
+
+
+def test_the_tables_by_interface_by_subnet_and_by_address_agree_whatever_comes_and_goes() -> None:
+    chosen = random.Random(1)
+    interfaces = node()
+    for _ in range(2000):
+        ip, index = f"192.168.{chosen.randrange(3)}.{chosen.randrange(4)}", chosen.choice((1, 2, 3))
+        address = Address(index, packed(ip), chosen.choice((24, 32)), chosen.choice((0, TAG)))
+        if chosen.random() < 0.5:
+            interfaces.put(address)
+        else:
+            interfaces.drop(address)
+        there = list(interfaces.addresses.values())
+        for index in (1, 2, 3):
+            on_it = [one for one in there if one.index == index]
+            assert sorted(interfaces.on_interface(index), key=key_of) == sorted(on_it, key=key_of)
+        assert {key_of(one) for one in interfaces._subnets.values()} == {
+            key_of(one) for one in there if one.prefix_length < 32
+        }
+
+
+def test_the_first_address_of_an_interface_stays_its_first_when_it_is_told_again() -> None:
+    interfaces = node((2, "192.168.122.101", 24, 0), (2, "192.168.122.102", 24, 0))
+    interfaces.put(Address(2, packed("192.168.122.101"), 24, 0, unusable=""))
+    assert [one.ip for one in interfaces.on_interface(2)] == [packed("192.168.122.101"), packed("192.168.122.102")]

@@ -92,9 +92,15 @@ class Engine:
             known.peer.received += 1
             self._handle(known.router, known.event, now)
 
-    def links_changed(self, now: int) -> None:
-        """After notifications: which routers does it concern?"""
+    def links_changed(self, now: int, changed: Collection[int] | None = None) -> None:
+        """After notifications about interfaces of these indices (None: of all): which routers does it concern?
+
+        Each pod that comes or goes is some, and none of it is about the interface of a router that runs; whoever waits
+        for an interface, a source or an address to be free looks at all of it.
+        """
         for router in list(self._routers.values()):
+            if changed is not None and not self._concerns(router, changed):
+                continue
             self._attach(router, now)
             if router.core.is_master and self._keeper.missing(router):
                 log.warning("%s: an address was taken off %s", router.name, router.link.name if router.link else "?")
@@ -102,6 +108,11 @@ class Engine:
                 self._handle(router, ev.AddressesRemoved(), now)
             elif router.last is not None and router.last.reason == "AddressInUse" and not self._keeper.in_use(router):
                 self._handle(router, ev.AddressesFree(), now)
+
+    def _concerns(self, router: RunningRouter, changed: Collection[int]) -> bool:
+        if router.link is None or router.sender is None or router.link.index in changed:
+            return True
+        return router.last is not None and router.last.reason == "AddressInUse"
 
     def command(self, message: ipc.ToVrrp, now: int) -> None:
         """Carries out what control says."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_network
+from typing import TypeVar
 
 from virtualip_agent.rtnetlink import TAG, Address, Link
 
@@ -11,6 +12,7 @@ Key = tuple[int, bytes, int]
 """Interface index, packed address, prefix length: the kernel has the same IP twice where the prefixes differ."""
 _MOST_TOLD = 8
 """Interfaces in a message, which is cut at 256 characters in the resource's status."""
+_Where = TypeVar("_Where", bytes, int)
 Vip = IPv4Interface | IPv6Interface
 """An address of a virtual router with the prefix that the user wrote."""
 
@@ -37,6 +39,9 @@ class Interfaces:
     forwarding: set[int] = field(default_factory=set)
     """Indices of those that forward IPv6: `net.ipv6.conf.*.forwarding`."""
     _by_ip: dict[bytes, dict[Key, Address]] = field(default_factory=dict)
+    _by_index: dict[int, dict[Key, Address]] = field(default_factory=dict)
+    _subnets: dict[Key, Address] = field(default_factory=dict)
+    """Those whose prefix holds more than themselves, in the kernel's order: not the Services' on kube-ipvs0."""
 
     def put(self, address: Address) -> bool:
         """An address is there; whether that is news."""
@@ -44,6 +49,9 @@ class Interfaces:
         known = self.addresses.get(key)
         self.addresses[key] = address
         self._by_ip.setdefault(address.ip, {})[key] = address
+        self._by_index.setdefault(address.index, {})[key] = address
+        if address.prefix_length < 8 * len(address.ip):
+            self._subnets[key] = address
         return known != address
 
     def drop(self, address: Address) -> bool:
@@ -52,10 +60,9 @@ class Interfaces:
         self.ours.discard(key)
         if self.addresses.pop(key, None) is None:
             return False
-        same = self._by_ip[address.ip]
-        del same[key]
-        if not same:
-            del self._by_ip[address.ip]
+        self._subnets.pop(key, None)
+        _drop_from(self._by_ip, address.ip, key)
+        _drop_from(self._by_index, address.index, key)
         return True
 
     def is_ours(self, address: Address) -> bool:
@@ -68,7 +75,7 @@ class Interfaces:
 
     def on_interface(self, index: int) -> list[Address]:
         """The addresses of one interface, primary first."""
-        return [address for address in self.addresses.values() if address.index == index]
+        return list(self._by_index.get(index, {}).values())
 
     def holders(self, ip: bytes) -> list[Address]:
         """Wherever the IP is on this node, whatever its prefix."""
@@ -87,12 +94,11 @@ class Interfaces:
         first = next((address.ip for address in vips if not is_link_local(address.ip.packed)), None)
         if first is None:
             return None, f"{next(iter(vips)).ip} is link-local: the interface must be named"
-        for address in self.addresses.values():
+        for address in self._subnets.values():
             link = self.links.get(address.index)
             if link is None or self.is_ours(address) or address.ip in wanted:
                 continue
-            network = _network(address.ip, address.prefix_length)
-            if network.num_addresses > 1 and first in network:
+            if first in _network(address.ip, address.prefix_length):
                 return link, ""
         return None, f"no interface has a subnet with {first} in it; there are {self._told(len(first.packed))}"
 
@@ -153,18 +159,24 @@ class Interfaces:
         veth, nor each Service's address on kube-ipvs0."""
         subnets = [
             (self.links[address.index].name, f"{ip_address(address.ip)}/{address.prefix_length}")
-            for address in self.addresses.values()
+            for address in self._subnets.values()
             if address.index in self.links
             and len(address.ip) == size
             and not is_link_local(address.ip)
             and not ip_address(address.ip).is_loopback
             and not self.is_ours(address)
-            and _network(address.ip, address.prefix_length).num_addresses > 1
         ]
         told = [f"{name} {subnet}" for name, subnet in subnets]
         told += sorted(set(names) - {name for name, _ in subnets})
         more = [f"{len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
         return ", ".join(told[:_MOST_TOLD] + more) or "no subnets of its family"
+
+
+def _drop_from(table: dict[_Where, dict[Key, Address]], place: _Where, key: Key) -> None:
+    there = table[place]
+    del there[key]
+    if not there:
+        del table[place]
 
 
 @lru_cache(4096)

@@ -81,8 +81,10 @@ class Loop:
 
     def _read_others(self, ready: set[int], now: int) -> None:
         """What is not there at each wake-up: links and addresses, then control, then signals."""
-        if self._routes.fileno() in ready and self._routes.read_notifications():
-            self._engine.links_changed(now)
+        if self._routes.fileno() in ready:
+            changed = self._routes.read_notifications()
+            if changed:
+                self._engine.links_changed(now, changed)
         self._read_control(ready, now)
         if self._wake_up in ready:
             os.read(self._wake_up, 64)

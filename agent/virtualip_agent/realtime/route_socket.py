@@ -81,9 +81,10 @@ class RouteSocket:
         interfaces.ours &= interfaces.addresses.keys()
         self.interfaces = interfaces
 
-    def read_notifications(self) -> bool:
-        """Takes in what was notified; True where links or addresses are different now. Our own doing is known."""
-        changed = False
+    def read_notifications(self) -> set[int]:
+        """Takes in what was notified; the indices of the interfaces where something is different now, those that are
+        gone included. Our own doing is known."""
+        changed: set[int] = set()
         while True:
             try:
                 data = self._notifications.recv(_DATAGRAM)
@@ -93,27 +94,31 @@ class RouteSocket:
                 if error.errno != errno.ENOBUFS:
                     raise
                 log.warning("netlink notifications were lost; asking the kernel for everything")
+                before = self.interfaces.links.keys()
                 self.resynchronise()
-                changed = True
+                changed |= before | self.interfaces.links.keys()
                 continue
             for message in rt.messages(data):
                 # a refresh of our own lifetimes comes back to us, 250 at a time: not worth a look
                 if message.port != self._port:
                     changed |= self._take_in(message)
 
-    def _take_in(self, message: rt.Message) -> bool:
+    def _take_in(self, message: rt.Message) -> set[int]:
+        """The index of the interface that it is about, where it is news."""
         interfaces = self.interfaces
         if message.type in (rt.RTM_NEWADDR, rt.RTM_DELADDR):
             address = rt.parse_address(message.payload)
             if address is None:
-                return False
-            return interfaces.put(address) if message.type == rt.RTM_NEWADDR else interfaces.drop(address)
+                return set()
+            news = interfaces.put(address) if message.type == rt.RTM_NEWADDR else interfaces.drop(address)
+            return {address.index} if news else set()
         if message.type == rt.RTM_NEWNETCONF:
             return _take_in_forwarding(interfaces, message)
         if message.type in (rt.RTM_NEWLINK, rt.RTM_DELLINK):
             link = rt.parse_link(message.payload)
-            return link is not None and self._take_in_link(link, message.type == rt.RTM_NEWLINK)
-        return False
+            if link is not None and self._take_in_link(link, message.type == rt.RTM_NEWLINK):
+                return {link.index}
+        return set()
 
     def _take_in_link(self, link: rt.Link, there: bool) -> bool:
         interfaces = self.interfaces
@@ -202,16 +207,16 @@ class RouteSocket:
                 found.append(message)
 
 
-def _take_in_forwarding(interfaces: Interfaces, message: rt.Message) -> bool:
-    """Whether it is news."""
+def _take_in_forwarding(interfaces: Interfaces, message: rt.Message) -> set[int]:
+    """The interface's index, where it is news."""
     found = rt.parse_forwarding(message.payload)
     if found is None:
-        return False
+        return set()
     index, forwarding = found
     if forwarding == (index in interfaces.forwarding):
-        return False
+        return set()
     (interfaces.forwarding.add if forwarding else interfaces.forwarding.discard)(index)
-    return True
+    return {index}
 
 
 def _open(groups: int) -> socket.socket:
