@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,7 +20,7 @@ import pytest
 from tried import Tried
 from virtualip_agent.control import spawner_kernel as kernel
 from virtualip_agent.control.spawner_client import Spawner, SpawnerProcess
-from virtualip_agent.control.spawner_policy import Policy
+from virtualip_agent.control.spawner_policy import Policy, Refused, executable
 from virtualip_agent.control.trackers.base import Check, Origin
 from virtualip_agent.control.trackers.script import RunningScriptTracker
 from virtualip_api.duration import MILLISECOND
@@ -519,6 +521,57 @@ async def test_one_that_kills_its_own_minder_is_swept_away(house: House, script:
     async with house.tried(path) as tried:
         assert await tried.first() == Check(False, "the process that watched it was killed")
     await house.until_nothing_is_left()
+
+
+NO_PROCESS_FOR_A_WHILE = """
+import errno, os, runpy, sys
+spawner, fork, calls = os.getpid(), os.fork, iter(range(1000))
+
+def fork_or_not():
+    # 0 is the minder's own; then comes who sweeps up after it
+    if os.getpid() == spawner and 1 <= next(calls) <= 3:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+
+os.fork = fork_or_not
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+async def test_where_no_process_is_to_be_had_it_is_swept_away_later(
+    scripts: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script may leave a fork bomb and kill its minder. (Root's own processes no limit stops: the error is made.)"""
+    python = scripts / "python"
+    python.write_text(f"#!{sys.executable}\n{NO_PROCESS_FOR_A_WHILE}")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    async with house_of(Policy((str(scripts),))) as house:
+        path = script("setsid sleep 1000 & kill -KILL $PPID; sleep 1000")
+        async with house.tried(path, interval=10_000) as tried:
+            assert await tried.first() == Check(False, "the process that watched it was killed")
+            assert not house.family()
+        assert await house.once(script("exit 0", name="other.sh")) == Check(True, "exit code 0")
+        assert not house.deaths
+
+
+@pytest.mark.parametrize("look", [2, 3])
+async def test_one_that_is_removed_while_it_is_looked_at_is_refused(
+    script: Script, scripts: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """By `rm` and `cp` in the place of an atomic rename."""
+    path = script("exit 0")
+    looks, lstat = itertools.count(1), os.lstat
+
+    def lstat_and_remove(looked_at: str) -> os.stat_result:
+        if looked_at == str(path) and next(looks) == look:
+            path.unlink()
+        return lstat(looked_at)
+
+    monkeypatch.setattr(os, "lstat", lstat_and_remove)
+    with pytest.raises(Refused, match="does not exist"):
+        executable(str(path), Policy((str(scripts),)))
 
 
 async def test_a_fork_bomb_ends_with_its_time(house: House, script: Script) -> None:

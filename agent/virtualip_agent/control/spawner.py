@@ -38,6 +38,8 @@ _CAPABILITIES: Final = {
 }
 _NEEDED: Final = 1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID
 _FAREWELL: Final = 3.0
+_SWEEP_AGAIN: Final = 0.1
+"""Seconds until the next try, where no process could be had."""
 
 
 class Spawner:
@@ -50,6 +52,8 @@ class Spawner:
         """id -> (pidfd, the end of a pipe whose closing ends the run)"""
         self._pids: dict[int, int] = {}
         """id -> pid"""
+        self._unswept: list[int] = []
+        """Runs whose minder was killed, while something may be left of them."""
         useful = _NEEDED | sum(1 << _CAPABILITIES[name] for name in policy.capabilities)
         self._permitted = kernel.permitted() & useful
         self._unusable = enter(policy.root_directory)
@@ -65,8 +69,9 @@ class Spawner:
             poller.register(self._channel, select.POLLIN)
             for pidfd, _ in self._minders.values():
                 poller.register(pidfd, select.POLLIN)
-            ready = {descriptor for descriptor, _ in poller.poll()}
+            ready = {descriptor for descriptor, _ in poller.poll(1000 * _SWEEP_AGAIN if self._unswept else None)}
             self._reap(ready)
+            self._sweep()
             if self._channel.fileno() in ready:
                 packet = self._channel.recv(LARGEST_PACKET)
                 if not packet:
@@ -150,12 +155,24 @@ class Spawner:
             with suppress(OSError):
                 os.close(stop)
             if status:
-                self._sweep()
-                self._result(identifier, False, "the process that watched it was killed")
-                self._ended(identifier)
+                self._unswept.append(identifier)
 
     def _sweep(self) -> None:
-        """Ends what a killed minder has left behind: by a process of that user, as we may not kill ourselves."""
+        """Ends what killed minders have left behind. Where that cannot be done now (no process is to be had: they may
+        have left a fork bomb) their runs have not ended yet, and others go on meanwhile."""
+        if not self._unswept:
+            return
+        try:
+            self._end_orphans()
+        except OSError:
+            return
+        for identifier in self._unswept:
+            self._result(identifier, False, "the process that watched it was killed")
+            self._ended(identifier)
+        self._unswept.clear()
+
+    def _end_orphans(self) -> None:
+        """By a process of their user, as we may not kill ourselves. OSError where there is none to be had."""
         minders = set(self._pids.values())
         while True:
             orphans = [pid for pid in kernel.children(os.getpid()) if pid not in minders]

@@ -86,16 +86,20 @@ def executable(path: str, policy: Policy) -> str:
     """The file that `path` leads to, if it is beneath an allowed directory and only root can change what it is.
 
     Every directory on the way is looked at as well: who can write there can put another file in its place. Nothing can
-    change between this look and the execve but by root's hand.
+    change between this look and the execve but by root's hand. Root's hand may also remove it while we look.
     """
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise Refused(f"{path} is not an absolute path without '..'")
     try:
-        real = os.path.realpath(path, strict=True)
+        return _checked_executable(path, policy)
     except FileNotFoundError:
         raise Refused(f"{path} does not exist") from None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from None
+
+
+def _checked_executable(path: str, policy: Policy) -> str:
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise Refused(f"{path} is not an absolute path without '..'")
+    real = os.path.realpath(path, strict=True)
     if not any(_beneath(real, os.path.realpath(directory)) for directory in policy.directories):
         leads = f" (it leads to {real})" if real != path else ""
         raise Refused(f"{path} is not in {' or '.join(policy.directories)}{leads}")
