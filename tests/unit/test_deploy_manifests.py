@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from manifests import BASE, ROOT, agent_pod, capabilities, containers, documents, one
+from virtualip_agent.control.spawner_minder import MOST_MEMORY
 from virtualip_agent.run_directory import GROUP_ID
 from virtualip_operator.http_server import is_loopback
 
@@ -96,6 +97,13 @@ def test_the_static_pod_is_the_daemonsets_without_what_is_the_apis() -> None:
     assert {key: value for key, value in static.items() if key not in rest} == {
         key: value for key, value in pod.items() if key not in rest
     }
+
+
+def test_a_script_that_takes_all_the_memory_it_may_does_not_end_the_container_with_it() -> None:
+    limit = containers()["control"]["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    whole_agent = 140 << 20  # docs/performance.md: the bound for all its processes
+    assert int(limit.removesuffix("Mi")) << 20 > MOST_MEMORY + whole_agent
 
 
 def test_the_reporter_is_nobody_special() -> None:

@@ -509,6 +509,36 @@ async def test_a_go_program_runs(house: House, script: Script) -> None:
     assert result.passed, result.message
 
 
+async def test_it_is_the_first_to_go_when_memory_is_short_unless_control_went_with_it(
+    house: House, script: Script
+) -> None:
+    expected = "1000"
+    if kernel.ended_together(kernel.own_cgroup()):
+        expected = Path("/proc/self/oom_score_adj").read_text().strip()  # noqa: ASYNC240
+    assert (await house.once(script("cat /proc/self/oom_score_adj"))).message == f"exit code 0: {expected}"
+
+
+def test_whether_a_cgroup_is_ended_as_a_whole_is_its_own_or_a_higher_ones_to_say(tmp_path: Path) -> None:
+    def say(cgroup: str, value: str) -> None:
+        directory = tmp_path / cgroup
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "memory.oom.group").write_text(f"{value}\n")
+
+    def together(cgroup: str) -> bool:
+        return kernel.ended_together(cgroup, str(tmp_path))
+
+    say("pods/pod1", "0")  # the root of the whole tree has no such file
+    say("pods/pod1/control", "1")
+    say("pods/pod2", "1")
+    say("pods/pod2/control", "0")
+    assert not together("/")
+    assert not together("/pods/pod1")
+    assert together("/pods/pod1/control")
+    assert together("/pods/pod2/control")
+    say("", "1")  # a container's own, of which it sees nothing above
+    assert together("/")
+
+
 async def test_output_is_one_short_printable_line(house: House, script: Script) -> None:
     message = (await house.once(script("printf 'a\\033[31m\\000\\377%0500d' 7"))).message
     assert message.startswith("exit code 0: ")

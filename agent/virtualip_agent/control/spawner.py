@@ -56,6 +56,9 @@ class Spawner:
         """Runs whose minder was killed, while something may be left of them."""
         useful = _NEEDED | sum(1 << _CAPABILITIES[name] for name in policy.capabilities)
         self._permitted = kernel.permitted() & useful
+        # Where the kernel ends all of a container with any of its processes (the kubelet has it so), a script that is
+        # the first to go on a node that is short of memory would take control with it, each time.
+        self._expendable = not kernel.ended_together(kernel.own_cgroup())
         self._unusable = enter(policy.root_directory)
         """Why no script can run."""
         kernel.set_capabilities(self._permitted)
@@ -119,7 +122,7 @@ class Spawner:
             if not self._permitted & bit:
                 raise Refused(f"the agent itself lacks the capability {name}")
             capabilities |= bit
-        return Run(path, message["command"], whom, capabilities, message["env"], message["timeout"])
+        return Run(path, message["command"], whom, capabilities, message["env"], message["timeout"], self._expendable)
 
     def _start(self, identifier: int, run: Run) -> None:
         stopped, stop = os.pipe2(os.O_CLOEXEC)

@@ -74,3 +74,24 @@ def descendants(pids: list[int]) -> list[int]:
         found.append(pid)
         queue += children(pid)
     return found
+
+
+def own_cgroup() -> str:
+    """Our cgroup of version 2; / where it is the root of what we see of them, or there is none."""
+    with open("/proc/self/cgroup") as file:
+        return next((line[3:].rstrip("\n") for line in file if line.startswith("0::")), "/")
+
+
+def ended_together(cgroup: str, mounted: str = "/sys/fs/cgroup") -> bool:
+    """Whether the kernel, when it ends one process of this cgroup for want of memory, ends all of them
+    (memory.oom.group, its own or of one above it)."""
+    while True:
+        try:
+            with open(f"{mounted}{cgroup.rstrip('/')}/memory.oom.group") as file:
+                if file.read().strip() == "1":
+                    return True
+        except OSError:
+            pass  # version 1, or the root of the whole tree
+        if cgroup == "/":
+            return False
+        cgroup = os.path.dirname(cgroup)

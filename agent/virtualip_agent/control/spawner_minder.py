@@ -52,6 +52,8 @@ class Run:
     """Bits."""
     environment: Mapping[str, str]
     timeout: float
+    expendable: bool
+    """Whether it is to be the first to go when memory is short."""
 
 
 def mind(run: Run, tell: Tell, ended: Callable[[], None], stop: int) -> NoReturn:
@@ -68,8 +70,9 @@ def mind(run: Run, tell: Tell, ended: Callable[[], None], stop: int) -> NoReturn
 
 def _mind(run: Run, tell: Tell, stop: int) -> None:
     began = time.monotonic()
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
-        adjust.write("1000")  # when memory is short, it is not control that goes
+    if run.expendable:
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as adjust:
+            adjust.write("1000")  # it is not control that goes
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     become(run.account, run.capabilities)
     output, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
