@@ -45,6 +45,17 @@ node 1 1
 102.675824176 end 0 0
 """
 
+A_DRAINING_GROUP_THAT_IS_ADOPTED_IN_PART = """
+version=3 interval=1000000000 preempt=0 fast_preempt=0 preempt_delay=7000000000 lifetime=5 noise_seed=875598722 segments=2
+node 1 0
+node 100 0
+16.430825 tracker 1 303 1
+210.282739 drain 0 793 1
+2019.205754 withdraw 0 169
+2037.075854 restart 0 470 1
+2042.07194775 end 0 0
+"""
+
 
 @pytest.mark.parametrize("first", [1, 20_001])
 def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(first: int) -> None:
@@ -62,6 +73,7 @@ def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(firs
     pytest.param(A_SHORTENED_INTERVAL, id="who says less than its old interval ago has not overslept its new one"),
     pytest.param(AN_ANSWER_PUT_OFF, id="an answer that was put off is said when it is due, not when it was asked for"),
     pytest.param(A_GROUP_THAT_OVERSLEPT, id="who overslept yields in every segment"),
+    pytest.param(A_DRAINING_GROUP_THAT_IS_ADOPTED_IN_PART, id="a group of which one is elected resigns in no segment"),
 ])  # fmt: skip
 def test_what_a_long_run_found_once(episode: str) -> None:
     assert play(Episode.parse(episode)).foul == ""

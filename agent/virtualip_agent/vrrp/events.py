@@ -103,6 +103,9 @@ class GroupChanged:
 class GroupTakesOver:
     """Everyone of the group is to be MASTER now."""
 
+    elected: bool = True
+    """Whether one of them at least is so by election: then nobody is there to whom a draining node could give it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupYields:

@@ -98,6 +98,11 @@ class RouterMemory:
         return self._question.open
 
     @property
+    def adopts(self) -> bool:
+        """BACKUP with the addresses on, which an earlier process of ours left."""
+        return self._phase is Phase.BACKUP and self._watch.adopted
+
+    @property
     def is_master(self) -> bool:
         """MASTER, also while handing over: the addresses are held and refreshed."""
         return self._phase is Phase.MASTER

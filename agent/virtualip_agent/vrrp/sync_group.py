@@ -143,7 +143,8 @@ class SyncGroups:
             return self._tell_all(masters, ev.GroupYields(), now)
         waiting = any(core.standing in UNDECIDED for core in members.values())
         if followers and (masters or (not waiting and all(members[name].willing(now) for name in followers))):
-            return self._tell_all(followers, ev.GroupTakesOver(), now)
+            elected = bool(masters) or not all(members[name].adopts for name in followers)
+            return self._tell_all(followers, ev.GroupTakesOver(elected), now)
         return []
 
     def _tell_all(self, names: Iterable[str], event: ev.Event, now: int) -> Outcome:

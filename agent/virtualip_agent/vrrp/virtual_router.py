@@ -67,7 +67,9 @@ class VirtualRouter(RouterMemory):
             case ev.GroupChanged(group):
                 self.fitness.group = group
                 self._reconsider(now, effects)
-            case ev.GroupTakesOver():
+            case ev.GroupTakesOver(elected):
+                if elected:
+                    self._draining.elected()
                 self._group_takes_over(now, effects)
             case ev.GroupYields():
                 if self.standing is Standing.MASTER:
