@@ -46,7 +46,7 @@ node 1 1
 """
 
 A_DRAINING_GROUP_THAT_IS_ADOPTED_IN_PART = """
-version=3 interval=1000000000 preempt=0 fast_preempt=0 preempt_delay=7000000000 lifetime=5 noise_seed=875598722 segments=2
+version=3 interval=1000000000 preempt=0 fast_preempt=0 preempt_delay=7000000000 lifetime=5 noise_seed=1 segments=2
 node 1 0
 node 100 0
 16.430825 tracker 1 303 1
