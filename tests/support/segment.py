@@ -278,7 +278,15 @@ class Segment:
         host.run("ip -batch -", stdin="\n".join(lines))
         far = [f"link set {port} master br0 up", *(f"link set {port}x{i} up" for i in range(len(interfaces)))]
         self.bridge.run("ip -batch -", stdin="\n".join(far))
+        self._wait_forwarding(port)
         return host
+
+    def _wait_forwarding(self, port: str) -> None:
+        """The bridge hears of a carrier when the kernel comes to it; until then it drops everything."""
+        deadline = time.monotonic() + 10
+        while "state forwarding" not in self.bridge.run(f"ip -d link show {port}"):
+            assert time.monotonic() < deadline, f"{port} does not forward"
+            time.sleep(0.005)
 
     # ---- faults
 

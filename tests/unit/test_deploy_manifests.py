@@ -199,7 +199,7 @@ def test_the_operator_is_asked_whether_it_lives_and_nothing_about_the_api() -> N
     probes = {key: probe for key, probe in operator_container().items() if key.endswith("Probe")}
     health = {"path": "/healthz", "port": "health"}
     assert {key: probe["httpGet"] for key, probe in probes.items()} == dict.fromkeys(
-        ("livenessProbe", "readinessProbe"), health
+        ("startupProbe", "livenessProbe", "readinessProbe"), health
     )
 
 

@@ -218,11 +218,10 @@ def test_whichever_checksum_we_send_we_follow_a_peer_by_its_own(meet: Meet, kind
 def test_a_peer_that_does_not_like_what_we_say_is_heard_to_complain(meet: Meet) -> None:
     """So that the silence above means something."""
     _, ours, peer = meet(Keepalived, {"version": 2, "password": PASSWORD}, ours=200, theirs=100)
-    peer.start()
-    peer.wait(master=True)
     (ours.directory.parent / "password").write_text("other\n")
     ours.start_engine()
     ours.wait_state("web", "MASTER")
+    peer.start()
     deadline = time.monotonic() + 10
     while not peer.complaints():
         assert time.monotonic() < deadline, peer.log()

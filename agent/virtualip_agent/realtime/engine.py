@@ -6,14 +6,14 @@ advertisements, and only then the reports.
 """
 
 import logging
-import socket
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import msgspec
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.addresses import AddressKeeper, Place, Refusal
+from virtualip_agent.realtime.counters import statistics
 from virtualip_agent.realtime.garp_pacer import GarpPacer
 from virtualip_agent.realtime.listeners import Listeners
 from virtualip_agent.realtime.location import locate
@@ -21,8 +21,8 @@ from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
+from virtualip_agent.realtime.speech import Speech
 from virtualip_agent.realtime.timers import Deadlines
-from virtualip_agent.realtime.unsent import Unsent
 from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 
 REFRESH_PERIOD: Final = 1 * SECOND
 _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
-_ROUTERS_A_MESSAGE: Final = 32
-"""Each with a counter for every drop and up to 33 peers: well below ipc.LARGEST_MESSAGE."""
 _TIMER_EXPIRED: Final = ev.TimerExpired()
 _REFRESH: Final = ""
 """The name of the refresh among the deadlines; no router's."""
@@ -53,14 +51,13 @@ class Engine:
         self.process = ProcessStatistics()
         self._routes = routes
         self._ports = ports
-        self._frames = frames
         self._publish = publish
         self._keeper = AddressKeeper(routes)
         self._routers: dict[str, RunningRouter] = {}
         self._groups = SyncGroups()
         self._listeners = Listeners(ports, self.process)
         self._pacer = GarpPacer()
-        self._unsent = Unsent()
+        self._speech = Speech(frames)
         self._pending: list[tuple[RunningRouter, fx.Effect]] = []
         self._advertisements: list[tuple[RunningRouter, int]] = []
         """Those that are pending, with their priority."""
@@ -131,7 +128,8 @@ class Engine:
                 for name in self._routers.keys() - set(names):
                     self._remove(name, now)
             case ipc.GetStatistics(names):
-                for part in self._statistics(names):
+                asked = [router for router in self._routers.values() if not names or router.name in names]
+                for part in statistics(asked, self.process, self._ports.lost):
                     self._publish(part)
             case ipc.Hello():
                 log.info("control (pid %d) is here", message.pid)
@@ -184,10 +182,10 @@ class Engine:
                 index = router.link.index
                 self._take_off([router], {(index, address.ip.packed) for address in parse_addresses(config)})
             router.reconfigure(config)
-            self._unsent.forget(config.name)
+            self._speech.unsent.forget(config.name)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
             self._attach(router, now)  # the members and the addresses decide on the source
-            self._acquaint([router])
+            self._listeners.acquaint([router])
 
     def _stays_where_it_is(self, router: RunningRouter, config: ipc.RouterConfig) -> bool:
         """Whether the configuration means the interface on which it runs: a name may be given or left out."""
@@ -246,19 +244,9 @@ class Engine:
         router.attach(link, port)
         assert link is not None
         self._listeners.add(link.index, router)
-        self._acquaint([router])
+        self._listeners.acquaint([router])
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         self._handle(router, ev.LinkUp(port.source, adopted), now)
-
-    def _acquaint(self, routers: Iterable[RunningRouter]) -> None:
-        """Has the kernel queue apart what those say whom these routers, and others in the same places, must hear."""
-        for place in {(router.link.index, router.family) for router in routers if router.link is not None}:
-            there = self._listeners.at(*place)
-            masters = {router.core.master: None for router in there if router.core.master}
-            everybody = {source: None for router in there for source in router.acquaintances}
-            self._ports.acquaint(*place, masters | everybody)
-            for router in there:
-                router.acquainted = router.core.master
 
     def _take_off(self, routers: Collection[RunningRouter], keep: Collection[Place] = ()) -> None:
         """Removes these routers' addresses, but not what another MASTER here has by now: an address may have moved
@@ -280,7 +268,7 @@ class Engine:
 
     def _forget(self, router: RunningRouter, now: int) -> None:
         self._listeners.remove(router)
-        self._unsent.forget(router.name)
+        self._speech.unsent.forget(router.name)
         del self._routers[router.name]
         for name, effects in self._groups.remove(router.name, now):
             self._want(self._routers[name], effects)
@@ -328,19 +316,19 @@ class Engine:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
                 if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
                     if effect.first:
-                        self._announce(router, router.announcements())
+                        self._speech.announce(router, router.announcements())
                     else:
                         self._pacer.want(router)
             for router, priority in advertisements:
                 if router.name not in refused:
-                    self._send_advertisement(router, priority, now)
+                    self._speech.advertise(router, priority, now)
             for name, refusal in refused.items():
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
                 self._handle(router, ev.AddressesRefused(refusal.reason, refusal.message), now)
             reports = {
                 name: self._routers[name]
-                for name in self._unsent.take_changed() - refused.keys()
+                for name in self._speech.unsent.take_changed() - refused.keys()
                 if name in self._routers
             }
             for router, effect in pending:
@@ -348,14 +336,14 @@ class Engine:
                     router.note(effect)
                 if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in refused:
                     reports[router.name] = router
-            self._acquaint([router for router in reports.values() if router.core.master != router.acquainted])
+            self._listeners.acquaint([router for router in reports.values() if router.core.master != router.acquainted])
             for router in reports.values():
                 self._report(router)
             for router, effect in pending:
                 if isinstance(effect, fx.Released):
                     self._forget(router, now)
         for router, frames in self._pacer.due(now):
-            self._announce(router, frames)
+            self._speech.announce(router, frames)
         if self._pacer.next_at is not None:
             self.deadlines.arm(_PACER, self._pacer.next_at)
 
@@ -372,44 +360,11 @@ class Engine:
             self.deadlines.arm(_REFRESH, now + REFRESH_PERIOD)
         return self._keeper.add(added)
 
-    def _announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
-        link = router.link
-        if link is None:
-            return
-        try:
-            counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
-            for frame in frames:
-                self._frames.send(link.name, frame)
-                router.count(counter)
-        except OSError as error:
-            router.count("send_failed")
-            log.warning("%s: announcing the addresses on %s: %s", router.name, link.name, error.strerror)
-
-    def _send_advertisement(self, router: RunningRouter, priority: int, now: int) -> None:
-        if router.sender is None:
-            return
-        for payload, to in router.advertisements(priority):
-            try:
-                router.sender.send(payload, to)
-                if priority:
-                    router.sent += 1
-                    if router.unicast:
-                        router.sent_to[to.packed] = router.sent_to.get(to.packed, 0) + 1
-                else:
-                    router.count("sent_priority_0")
-                if self._unsent:
-                    self._unsent.sent(router.name, to.address[0] if router.unicast else "", now)
-            except OSError as error:
-                # one peer that cannot be reached is no reason not to tell the others
-                router.count("send_failed")
-                whom = to.address[0] if router.unicast else ""
-                self._unsent.failed(router.name, whom, error.strerror or str(error), now)
-
     def _report(self, router: RunningRouter) -> None:
         state = router.report(self._routes.interfaces)
         if state is None:
             return
-        unsent = self._unsent.message(router.name) if router.core.is_master else ""
+        unsent = self._speech.unsent.message(router.name) if router.core.is_master else ""
         if unsent:
             state = msgspec.structs.replace(state, message="; ".join(filter(None, (state.message, unsent))))
         self._publish(state)
@@ -433,21 +388,3 @@ class Engine:
         self._refreshed_at = now if masters else 0
         if masters:
             self.deadlines.arm(_REFRESH, now + REFRESH_PERIOD)
-
-    # ---- counters
-
-    def _statistics(self, names: Collection[str]) -> Iterator[ipc.Statistics]:
-        """In parts that fit a message."""
-        routers = [router for router in self._routers.values() if not names or router.name in names]
-        process = self.process.report() | {
-            "lost_in_socket": self._ports.dropped,
-            "lost_of_known": self._ports.dropped_of_known,
-        }
-        parts = [routers[at : at + _ROUTERS_A_MESSAGE] for at in range(0, len(routers), _ROUTERS_A_MESSAGE)] or [[]]
-        for part in parts:
-            yield ipc.Statistics(
-                routers={router.name: router.statistics() for router in part},
-                process=process,
-                lateness=self.process.lateness(),
-                more=part is not parts[-1],
-            )

@@ -1,5 +1,7 @@
 """Which virtual router hears what arrives on which interface, and what is dropped before one does."""
 
+from collections.abc import Iterable
+
 from virtualip_agent.realtime.advertisement_cache import Known
 from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
@@ -22,9 +24,15 @@ class Listeners:
         """Interface index, family and VRID, of each."""
         return set(self._at)
 
-    def at(self, index: int, family: int) -> list[RunningRouter]:
-        """All that hear what arrives on an interface."""
-        return [router for (where, which, _), router in self._at.items() if (where, which) == (index, family)]
+    def acquaint(self, routers: Iterable[RunningRouter]) -> None:
+        """Has the kernel queue apart what those say whom these routers, and others in the same places, must hear."""
+        for place in {(router.link.index, router.family) for router in routers if router.link is not None}:
+            there = [router for (index, family, _), router in self._at.items() if (index, family) == place]
+            masters = {router.core.master: None for router in there if router.core.master}
+            everybody = {source: None for router in there for source in router.acquaintances}
+            self._ports.acquaint(*place, masters | everybody)
+            for router in there:
+                router.acquainted = router.core.master
 
     def holder(self, index: int, family: int, vrid: int) -> RunningRouter | None:
         """Who listens there."""

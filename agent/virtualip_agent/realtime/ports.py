@@ -111,14 +111,13 @@ class Ports:
                 receiver.cache.clear()
 
     @property
-    def dropped(self) -> int:
-        """Packets lost before they could be read, on the sockets that are open."""
-        return sum(receiver.dropped for pair in self._receivers.values() for receiver in pair.both)
-
-    @property
-    def dropped_of_known(self) -> int:
-        """The same of known sources only."""
-        return sum(pair.known.dropped for pair in self._receivers.values())
+    def lost(self) -> dict[str, int]:
+        """Packets for which there was no room before they could be read, on the sockets that are open; and of these
+        those of known sources."""
+        return {
+            "lost_in_socket": sum(receiver.dropped for pair in self._receivers.values() for receiver in pair.both),
+            "lost_of_known": sum(pair.known.dropped for pair in self._receivers.values()),
+        }
 
     def close(self) -> None:
         """Closes everything."""

@@ -1,7 +1,7 @@
 """One virtual router: RFC 9568, section 6.4 (and RFC 3768, section 6.4, where v2 differs).
 
 `handle(event, now)` returns effects; `deadline` says when TimerExpired is due. Here are the phases and the ways between
-them; what it remembers is in router_memory.py.
+them; what it remembers is in router_memory.py, what a MASTER says and holds in master_duties.py.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,15 @@ from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.group_view import Standing
 from virtualip_agent.vrrp.hand_over import HandOver
+from virtualip_agent.vrrp.master_duties import Effects, MasterDuties
 from virtualip_agent.vrrp.master_schedule import MasterSchedule
 from virtualip_agent.vrrp.master_watch import TakeOver
 from virtualip_agent.vrrp.priority import OWNER, outranks
-from virtualip_agent.vrrp.router_memory import Phase, RouterMemory
+from virtualip_agent.vrrp.router_memory import Phase
 from virtualip_agent.vrrp.settings import Settings
 
-Effects = list[fx.Effect]
 
-
-class VirtualRouter(RouterMemory):
+class VirtualRouter(MasterDuties):
     """The state machine. Not thread-safe; one event at a time."""
 
     def handle(self, event: ev.Event, now: int) -> Sequence[fx.Effect]:
@@ -216,10 +215,6 @@ class VirtualRouter(RouterMemory):
         elif self._phase is Phase.BACKUP:
             self._become_master(TakeOver("SyncGroup"), now, effects)
 
-    def _advertise(self, now: int, effects: Effects) -> None:
-        effects.append(fx.SendAdvertisement(self.priority))
-        self._schedule.advertised(self.settings, now)
-
     def _master_heard(self, event: ev.Heard, now: int, effects: Effects) -> None:
         priority = event.advertisement.priority
         if self._hand_over is not None:
@@ -245,25 +240,11 @@ class VirtualRouter(RouterMemory):
             # RFC 9568, section 6.4.3: assert ourselves; and again to those who learned the loser's address
             self._reply(now, effects)
 
-    def _tie_is_the_groups(self, now: int) -> bool:
-        """Whether the addresses of another segment decide: those of the first router of our sync group. Not where we
-        overslept: then it was right to take over, and the first router may not hear it."""
-        group = self.fitness.group
-        if group is None or group.first or self._schedule.overslept(self.settings, now):
-            return False
-        return not self._schedule.tie_lasts(self.settings, now)
-
     def _yield_to(self, event: ev.Heard, reason: str, now: int, effects: Effects) -> None:
         effects.append(fx.RemoveAddresses())
         self._become_backup(reason, now)
         self._watch.note(event.advertisement, event.source, self.settings, now)
         self._watch.learn(event.advertisement)
-
-    def _reply(self, now: int, effects: Effects) -> None:
-        if self._schedule.may_reply(now):
-            effects.append(fx.SendGratuitousArp())
-            self._schedule.announce_again(self.settings, now)
-            self._advertise(now, effects)
 
     def _master_expired(self, now: int, effects: Effects) -> None:
         if self._hand_over is not None:
@@ -280,19 +261,6 @@ class VirtualRouter(RouterMemory):
             effects.append(fx.SendGratuitousArp())
         if self._schedule.advertisement_due(self.settings, now):
             effects.append(fx.SendAdvertisement(self.priority))
-
-    def _addresses_removed(self, now: int, effects: Effects) -> None:
-        if self._phase is not Phase.MASTER:
-            return
-        if self._hand_over is None and self._schedule.overslept(self.settings, now):
-            # the kernel let them expire while we slept: who has taken over since is to be heard first
-            self._schedule.put_back.postpone(now)
-        elif self._schedule.put_back.removed(now):
-            self._put_addresses_back(now, effects)
-
-    def _put_addresses_back(self, now: int, effects: Effects) -> None:
-        effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
-        self._schedule.announce(self.settings, now)
 
     # ---- leaving MASTER by our own will
 

@@ -72,7 +72,7 @@ class Sender:
 class Ports:
     """A socket for each family, in which nothing is lost."""
 
-    dropped = dropped_of_known = 0
+    lost: Final = {"lost_in_socket": 0, "lost_of_known": 0}
 
     def __init__(self) -> None:
         self.senders = {source: Sender(source) for source in SOURCES.values()}

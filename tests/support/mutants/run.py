@@ -15,7 +15,7 @@ from mutants.catalogue import RFC, SIMULATOR, UNCHANGED, Mutant
 _ROOT: Final = Path(__file__).parents[3]
 _TESTS: Final = ("test_rfc9568.py", "test_rfc3768.py", "test_core_packet.py")
 _PACKAGE: Final = "virtualip_agent.vrrp"
-EPISODES: Final = range(1, 41)
+EPISODES: Final = range(1, 61)
 
 
 class Stale(Exception):

@@ -1,0 +1,54 @@
+"""What routers say on the wire: advertisements, and the announcement of their addresses."""
+
+import logging
+import socket
+from collections.abc import Iterable
+
+from virtualip_agent.realtime.router import RunningRouter
+from virtualip_agent.realtime.unsent import Unsent
+from virtualip_agent.realtime.vrrp_sockets import FrameSender
+
+log = logging.getLogger(__name__)
+
+
+class Speech:
+    """Sends, counts, and remembers what could not be sent."""
+
+    def __init__(self, frames: FrameSender) -> None:
+        self._frames = frames
+        self.unsent = Unsent()
+
+    def announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
+        """One round of gratuitous ARP or neighbour advertisements."""
+        link = router.link
+        if link is None:
+            return
+        try:
+            counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
+            for frame in frames:
+                self._frames.send(link.name, frame)
+                router.count(counter)
+        except OSError as error:
+            router.count("send_failed")
+            log.warning("%s: announcing the addresses on %s: %s", router.name, link.name, error.strerror)
+
+    def advertise(self, router: RunningRouter, priority: int, now: int) -> None:
+        """One advertisement, to the group or to each member."""
+        if router.sender is None:
+            return
+        for payload, to in router.advertisements(priority):
+            try:
+                router.sender.send(payload, to)
+                if priority:
+                    router.sent += 1
+                    if router.unicast:
+                        router.sent_to[to.packed] = router.sent_to.get(to.packed, 0) + 1
+                else:
+                    router.count("sent_priority_0")
+                if self.unsent:
+                    self.unsent.sent(router.name, to.address[0] if router.unicast else "", now)
+            except OSError as error:
+                # one peer that cannot be reached is no reason not to tell the others
+                router.count("send_failed")
+                whom = to.address[0] if router.unicast else ""
+                self.unsent.failed(router.name, whom, error.strerror or str(error), now)

@@ -1,0 +1,41 @@
+"""What a MASTER says and holds while nobody takes it over: RFC 9568, section 6.4.3."""
+
+from virtualip_agent.vrrp import effects as fx
+from virtualip_agent.vrrp.router_memory import Phase, RouterMemory
+
+Effects = list[fx.Effect]
+
+
+class MasterDuties(RouterMemory):
+    """Its advertisements, its answers to others who advertise, and the addresses that somebody takes away."""
+
+    def _advertise(self, now: int, effects: Effects) -> None:
+        effects.append(fx.SendAdvertisement(self.priority))
+        self._schedule.advertised(self.settings, now)
+
+    def _reply(self, now: int, effects: Effects) -> None:
+        if self._schedule.may_reply(now):
+            effects.append(fx.SendGratuitousArp())
+            self._schedule.announce_again(self.settings, now)
+            self._advertise(now, effects)
+
+    def _tie_is_the_groups(self, now: int) -> bool:
+        """Whether the addresses of another segment decide: those of the first router of our sync group. Not where we
+        overslept: then it was right to take over, and the first router may not hear it."""
+        group = self.fitness.group
+        if group is None or group.first or self._schedule.overslept(self.settings, now):
+            return False
+        return not self._schedule.tie_lasts(self.settings, now)
+
+    def _addresses_removed(self, now: int, effects: Effects) -> None:
+        if self._phase is not Phase.MASTER:
+            return
+        if self._hand_over is None and self._schedule.overslept(self.settings, now):
+            # the kernel let them expire while we slept: who has taken over since is to be heard first
+            self._schedule.put_back.postpone(now)
+        elif self._schedule.put_back.removed(now):
+            self._put_addresses_back(now, effects)
+
+    def _put_addresses_back(self, now: int, effects: Effects) -> None:
+        effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))
+        self._schedule.announce(self.settings, now)
