@@ -95,6 +95,12 @@ class Api:
         """The object, or the complete list, at `path`, as of now (a quorum read); ApiError."""
         return self._request("GET", path)
 
+    def find(self, collection: str, name: str) -> dict[str, Any] | None:
+        """The object of that name; None where a list made now has none. (A 404 of GET may also mean that the API
+        server does not serve the kind, which says nothing about the object.) ApiError."""
+        found = self._request("GET", collection, {"fieldSelector": f"metadata.name={name}"})["items"]
+        return found[0] if found else None
+
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Creates an object in the collection at `path`; ApiError, 409 where it is there."""
         return self._request("POST", path, body=body, content_type="application/json")

@@ -66,18 +66,21 @@ class Leadership:
 
     def look(self) -> None:
         """Renews the Lease where it is ours, takes it where it is nobody's; what fails is tried again."""
-        led = self.leading
+        before = self._renewed_at
         try:
             held = self._renew_or_take()
         except ApiError as error:
             log.debug("the leader's Lease: %s", error)
             held = False
+        # Asked only now: whoever asked `leading` meanwhile, and was told no, has let something lie.
+        led = before is not None and self._clock() - before < STEP_DOWN
         if held:
             if not led:
                 log.info("leading, as %s", self._identity)
                 self._gained()
-        elif led and not self.leading:
+        elif before is not None and not self.leading:
             log.warning("not leading any more")
+            self._renewed_at = None
 
     def resign(self) -> None:
         """Lets another take over at once; for a planned end."""

@@ -1,6 +1,6 @@
 """From a plan to VirtualIPMembers: what has to be written, and nothing where nothing changed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,7 +72,7 @@ def _as_it_knows(peer: Peer, member: PlannedMember) -> Peer:
 
 def _bodies(virtual_ip: Json, plan: Plan) -> list[dict[str, Any]]:
     metadata = virtual_ip["metadata"]
-    # The garbage collector removes the Members of a deleted VirtualIP, also while no operator runs.
+    # The garbage collector removes the Members of a deleted VirtualIP too, also while no operator runs.
     owner = {
         "apiVersion": API_VERSION,
         "kind": VIRTUAL_IP_KIND,
@@ -115,3 +115,13 @@ def _in_the_order_of_writing(members: tuple[PlannedMember, ...], master: str | N
     taking = [member for member in members if not member.draining]
     draining = [member for member in reversed(members) if member.draining]
     return taking + sorted(draining, key=lambda member: member.node == master)
+
+
+def orphans(existing: Mapping[str, Json], look: Callable[[], Json | None]) -> list[Json]:
+    """The Members of a VirtualIP that is not in the API when `look`ed for now; one made anew takes them over.
+
+    The garbage collector finds them as well, but it sees no deletions for minutes where the database has been an older
+    one or the API server away, and whoever deletes a VirtualIP waits for its addresses to go. A Member without an owner
+    was left on purpose (`kubectl delete --cascade=orphan`)."""
+    owned = [body for body in existing.values() if body["metadata"].get("ownerReferences")]
+    return owned if owned and look() is None else []

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.haste import PATIENCE, is_urgent
 from virtualip_operator.introduction import departing, introduce
-from virtualip_operator.members import Changes, diff, nodes_of
+from virtualip_operator.members import Changes, diff, nodes_of, orphans
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
 from virtualip_operator.planning import Rejection, make_plan
@@ -81,6 +81,7 @@ class Reconciler:
         self._store = store
         self._silence = silence
         self._metrics = metrics
+        self._enqueue = enqueue
         self._rivals = Rivals(store, enqueue)
         self._narrator = Narrator(api, time.monotonic)
         self._memories: dict[str, _Memory] = {}
@@ -95,10 +96,11 @@ class Reconciler:
     def _turn(self, name: str) -> float | None:
         virtual_ip = self._store.virtual_ip(name)
         if virtual_ip is None or virtual_ip["metadata"].get("deletionTimestamp"):
-            # The garbage collector removes its Members.
             self._memories.pop(name, None)
             self._narrator.forget(name)
             self._metrics.forget(name)
+            if virtual_ip is None:
+                self._remove(orphans(self._store.members_of(name), lambda: self._api.find(VIRTUAL_IPS, name)))
             return None
         refused: list[ApiError] = []
         standing = self._arrange(virtual_ip, refused)
@@ -193,7 +195,10 @@ class Reconciler:
                 if error.status == 409:
                     self._store.saw_member(self._api.get(path))
                 raise
-        for found in changes.delete:
+        self._remove(changes.delete)
+
+    def _remove(self, members: Iterable[Mapping[str, Any]]) -> None:
+        for found in members:
             metadata = found["metadata"]
             log.info("Member %s is no longer planned", metadata["name"])
             try:
@@ -271,7 +276,9 @@ class Reconciler:
         name = virtual_ip["metadata"]["name"]
         pruned = self._api.json_patch(f"{VIRTUAL_IPS}/{name}/status", operations)
         self._store.saw_virtual_ip(pruned)
-        return pruned
+        if _asked(pruned) != _asked(virtual_ip):
+            self._enqueue(name)
+        return {**pruned, "metadata": virtual_ip["metadata"], "spec": virtual_ip["spec"]}  # as it was planned for
 
     def _apply(self, virtual_ip: Mapping[str, Any], result: Aggregate) -> None:
         metadata = virtual_ip["metadata"]
@@ -282,7 +289,12 @@ class Reconciler:
             "metadata": {"name": metadata["name"], "uid": metadata["uid"]},
             "status": result.status,
         }
-        self._store.saw_virtual_ip(self._api.apply(f"{VIRTUAL_IPS}/{metadata['name']}/status", body))
+        answer = self._api.apply(f"{VIRTUAL_IPS}/{metadata['name']}/status", body)
+        self._store.saw_virtual_ip(answer)
+        # What others wrote meanwhile came with the answer, so no event will be news: kopf hands on only the last of
+        # several that follow closely, and that is ours.
+        if _asked(answer) != _asked(virtual_ip) or _told(answer) != _told(virtual_ip):
+            self._enqueue(metadata["name"])
         self._narrator.tell(virtual_ip, result, time.time())
 
 
@@ -295,6 +307,17 @@ def _noting(refused: list[ApiError]) -> Iterator[None]:
         if error.status == 0:
             raise
         refused.append(error)
+
+
+def _asked(virtual_ip: Mapping[str, Any]) -> tuple[object, ...]:
+    """What users ask for."""
+    metadata = virtual_ip["metadata"]
+    return virtual_ip["spec"], metadata.get("annotations"), metadata.get("deletionTimestamp")
+
+
+def _told(virtual_ip: Mapping[str, Any]) -> object:
+    """What agents tell."""
+    return (virtual_ip.get("status") or {}).get("nodes") or []
 
 
 def _trackers(virtual_ip: Mapping[str, Any]) -> list[Mapping[str, Any]]:

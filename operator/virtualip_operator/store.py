@@ -217,6 +217,11 @@ class Store:
         with self._lock:
             return self._virtual_ips.items()
 
+    def names(self) -> set[str]:
+        """All VirtualIPs, and those that are gone while Members of theirs are left."""
+        with self._lock:
+            return {*self._virtual_ips.items(), *(owner for owner, bodies in self._owned.items() if bodies)}
+
     def members_of(self, virtual_ip: str) -> dict[str, Json]:
         """The Members of a VirtualIP by their own names."""
         with self._lock:

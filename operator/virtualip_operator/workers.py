@@ -67,7 +67,7 @@ class Workers:
 
     def look_at_everything(self) -> None:
         """For a replica that has just begun to lead: whatever was noticed before was another's to act upon."""
-        for name in self._store.virtual_ips():
+        for name in self._store.names():
             self._queue.add(name)
 
     def tick(self, now: float) -> None:

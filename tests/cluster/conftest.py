@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,19 @@ from reporter_harness import Administrator, Scene, reporting
 
 REPOSITORY = Path(__file__).parents[2]
 LANE = os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the operator and the agents said of it stands beneath a failure on nodes."""
+    report = yield
+    arguments = getattr(item, "funcargs", {}).values()
+    if report.when == "call" and report.failed:
+        for house in {id(one): one for one in arguments if isinstance(one, House)}.values():
+            report.sections += house.last_words(call.start)
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -66,8 +66,7 @@ def test_crds_that_are_deleted_and_applied_again_move_nothing(own_house_only: Ho
             house.wait_master("web", master, timeout=90)
         assert house.transitions("web") == before
         house.kubectl("delete", "virtualip", "web")
-        # the garbage collector looks every 30 s which kinds there are
-        house.wait_gone("web", timeout=90)
+        house.wait_gone("web")
 
 
 def test_every_lease_stale_moves_nothing_and_ready_is_unknown_meanwhile(own_house_only: House) -> None:

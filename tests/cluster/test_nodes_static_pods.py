@@ -73,9 +73,8 @@ def local(node: "Node") -> dict[str, Any]:
 
 
 def wait_source(node: "Node", source: str) -> dict[str, Any]:
-    """Waits until the node is MASTER by a manifest or by what is desired; its entry. (The garbage collector, which
-    removes Members, may need half a minute after an API server was away.)"""
-    deadline = time.monotonic() + 90
+    """Waits until the node is MASTER by a manifest or by what is desired; its entry."""
+    deadline = time.monotonic() + 30
     while (found := local(node)).get("detail", {}).get("source") != source or found["entry"]["state"] != "MASTER":
         assert time.monotonic() < deadline, found
         time.sleep(0.1)
@@ -130,7 +129,6 @@ def cold(own_house_only: House) -> Iterator[list["Node"]]:
         house.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset/virtualip-agent", "--timeout=180s", timeout=190)
 
 
-@pytest.mark.long  # not for its length: once a Member was there 90 s after its VirtualIP; not understood
 def test_from_cold_the_vip_is_up_before_the_api_server_and_is_adopted_and_given_back_without_a_move(
     own_house_only: House, cluster_client: ClusterClient, cold: list["Node"]
 ) -> None:

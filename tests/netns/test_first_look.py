@@ -47,11 +47,11 @@ def test_an_address_that_is_anothers_meanwhile_is_left_to_it_until_it_has_gone(
     vip = VIPS[family]
     for host in (server.host, newcomer):
         host.enable_ipv6()
-    newcomer.run(f"ip addr add {vip} dev eth0")
+    newcomer.run(f"ip addr add {vip} dev eth0" + (" nodad" if family == 6 else ""))
     yesterdays_plan(server, addresses=[f"{vip}/{24 if family == 4 else 128}"])
     server.start_engine()
-    entry = server.wait_state("web", "FAULT", PATIENCE)
-    assert (entry["reason"], entry["message"]) == ("AddressInUse", f"{newcomer.mac} answers for {vip} on eth0")
+    entry = server.wait("web", lambda entry: entry["reason"] == "AddressInUse", PATIENCE)
+    assert (entry["state"], entry["message"]) == ("FAULT", f"{newcomer.mac} answers for {vip} on eth0")
     assert not server.host.has(vip)
     newcomer.run(f"ip addr del {vip} dev eth0")
     server.wait_state("web", "MASTER", PATIENCE)

@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from barecluster.shell import in_namespace
 REPOSITORY = Path(__file__).parents[2]
 NAMESPACE = "virtualip-system"
 OVERLAY = REPOSITORY / "deploy/overlays/local"
+
+LAST_LINES = 40
+"""Of each container's log, beneath a failed test."""
 
 Status = dict[str, Any]
 
@@ -129,7 +132,11 @@ class House:
         try:
             self.wait_master(name)
             self.wait_told(name)
-            yield self.wait_master(name)
+            # Where the best node's plan arrives last another one has had it for a moment.
+            best = spec.get("preempt", True)
+            yield str(
+                self.wait(name, lambda status: self._settled(status) and (not best or _is_best(status)))["master"]
+            )
         finally:
             self.kubectl("delete", "virtualip", name, "--ignore-not-found")
             self.wait_gone(name)
@@ -161,7 +168,7 @@ class House:
 
         return self.wait(name, told, timeout)
 
-    def _settled(self, status: Status, node: str | None) -> bool:
+    def _settled(self, status: Status, node: str | None = None) -> bool:
         silent = status.get("silentNodes", [])
         entries = [entry for entry in status.get("nodes", []) if entry["node"] not in silent]
         masters = [entry["node"] for entry in entries if entry["state"] == "MASTER"]
@@ -228,6 +235,18 @@ class House:
             if pod["spec"].get("nodeName") == node and "deletionTimestamp" not in pod["metadata"]
         )
 
+    def last_words(self, since: float) -> list[tuple[str, str]]:
+        """Titles and the last lines that each of our containers has logged since then (seconds since the epoch)."""
+        words = []
+        pods = self.get("-n", NAMESPACE, "pods")["items"]
+        for pod in pods:
+            for container in pod["spec"]["containers"]:
+                place = (pod["metadata"]["name"], "-c", container["name"])
+                limits = (f"--since={time.time() - since:.0f}s", f"--tail={LAST_LINES}")
+                with suppress(AssertionError):  # it has none, or its node is away
+                    words.append((" ".join(place), self.kubectl("-n", NAMESPACE, "logs", *place, *limits)))
+        return words
+
     def local(self, node: str) -> dict[str, Any]:
         """By VIP what the node itself says: `virtualip-agent status -o json` in the agent's pod."""
         words = ("exec", self.agent(node), "-c", "control", "--", "virtualip-agent", "status", "-o", "json")
@@ -254,6 +273,11 @@ class House:
                 return
             assert time.monotonic() < deadline, f"members: {members!r}, holders: {holders}"
             time.sleep(0.1)
+
+
+def _is_best(status: Status) -> bool:
+    """Whether no node has a higher priority than the MASTER."""
+    return bool(status["priority"] >= max(entry["priority"] for entry in status["nodes"]))
 
 
 class ClusterClient:

@@ -132,6 +132,27 @@ def test_the_api_coming_back_gives_the_leadership_back(store: LeaseStore, clock:
     assert gained == ["one", "one"]
 
 
+def test_a_renewal_that_takes_long_gives_it_anew_since_work_was_let_lie_meanwhile(
+    store: LeaseStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gained: list[str] = []
+    one = replica(store, clock, "one", gained)
+    one.look()
+    clock.now += STEP_DOWN - 0.1
+    began_leading = one.leading
+    replace = store.replace
+
+    def slow(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        clock.now += 0.2
+        assert not one.leading
+        return replace(path, body)
+
+    monkeypatch.setattr(store, "replace", slow)
+    one.look()
+    assert (began_leading, one.leading) == (True, True)
+    assert gained == ["one", "one"]
+
+
 def test_a_planned_end_hands_over_at_once(store: LeaseStore, clock: Clock) -> None:
     one, two = replica(store, clock, "one"), replica(store, clock, "two")
     one.look()

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,10 @@ class FakeApi:
         if path == NODES:
             return {"metadata": {"resourceVersion": str(self.next_version())}, "items": copy.deepcopy(self.nodes)}
         return copy.deepcopy(self.objects[path])
+
+    def find(self, collection: str, name: str) -> Json | None:
+        self._refuse("get", collection)
+        return copy.deepcopy(self.objects.get(f"{collection}/{name}"))
 
     def create(self, path: str, body: Json) -> Json:
         self._write("create", path)
@@ -231,9 +236,32 @@ def test_a_member_that_is_there_already_is_learnt_of(world: World) -> None:
     assert world.api.objects[path]["spec"]["revision"] > 7
 
 
-def test_a_virtual_ip_that_is_gone_is_forgotten_without_a_word(world: World) -> None:
-    world.store.saw_virtual_ip(world.api.objects[VIP], deleted=True)
+def test_a_virtual_ip_that_is_gone_is_forgotten_and_its_members_go(world: World) -> None:
+    world.store.saw_virtual_ip(world.api.objects.pop(VIP), deleted=True)
     assert world.turn() is None
+    assert world.verbs == [("delete", "virtualipmembers/web.a"), ("delete", "virtualipmembers/web.b")]
+
+
+def test_members_stay_where_their_virtual_ip_is_there_after_all(world: World) -> None:
+    world.store.saw_virtual_ip(world.api.objects[VIP], deleted=True)  # as a watch says, and the API server does not
+    assert world.turn() is None
+    assert world.verbs == []
+
+
+def test_members_stay_where_nobody_can_say_whether_their_virtual_ip_is_there(world: World) -> None:
+    world.store.saw_virtual_ip(world.api.objects.pop(VIP), deleted=True)
+    world.api.refuses["get", VIRTUAL_IPS] = 404  # the kind is not served
+    with pytest.raises(ApiError):
+        world.turn()
+    assert world.verbs == []
+
+
+def test_members_that_were_orphaned_on_purpose_stay(world: World) -> None:
+    for body in world.store.members_of("web").values():
+        metadata = {**body["metadata"], "ownerReferences": [], "resourceVersion": str(world.api.next_version())}
+        world.store.saw_member({**body, "metadata": metadata})
+    world.store.saw_virtual_ip(world.api.objects.pop(VIP), deleted=True)
+    world.turn()
     assert world.verbs == []
 
 
@@ -463,3 +491,58 @@ def test_turns_that_change_no_claim_ask_for_no_other_turns(neighbours: Neighbour
     for name in ("web", "db", "web", "db"):
         neighbours.reconciler.turn(name)
     assert neighbours.enqueued == []
+
+
+@pytest.fixture
+def meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Json]]:
+    """What others write into the VirtualIP while the next status is on its way; no watch tells of it in time."""
+    written: list[Json] = []
+    apply = world.api.apply
+
+    def late(path: str, body: Json) -> Json:
+        while written:
+            world.api._stored(VIP, {**world.api.objects[VIP], **written.pop()})
+        return apply(path, body)
+
+    monkeypatch.setattr(world.api, "apply", late)
+    yield written
+    assert not written
+
+
+def test_an_entry_that_came_while_the_status_was_written_is_told_too(world: World, meanwhile: list[Json]) -> None:
+    world.says(NodeEntry("a", State.MASTER, 100))
+    meanwhile.append({"status": {"nodes": [entry_to_json(NodeEntry("b", State.MASTER, 110))]}})
+    world.turn()
+    assert world.enqueued == ["web"]
+    world.enqueued.clear()
+    world.turn()
+    assert world.api.objects[VIP]["status"]["master"] == "b"
+    assert world.enqueued == []
+
+
+def test_an_edit_that_came_while_the_status_was_written_is_followed(world: World, meanwhile: list[Json]) -> None:
+    metadata = {**world.api.objects[VIP]["metadata"], "generation": 2}
+    meanwhile.append({"metadata": metadata, "spec": {"addresses": ["192.0.2.11/32"], "vrid": 51}})
+    world.says(NodeEntry("a", State.MASTER, 100))
+    world.turn()
+    assert world.enqueued == ["web"]
+    world.turn()
+    assert world.api.objects[VIP]["status"]["observedGeneration"] == 2
+
+
+def test_an_edit_that_came_with_the_removal_of_an_entry_is_followed_and_not_said_to_be_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.says(NodeEntry("old", State.MASTER, 100))
+    json_patch = world.api.json_patch
+
+    def late(path: str, operations: list[Json]) -> Json:
+        found = world.api.objects[VIP]
+        edited = {"metadata": {**found["metadata"], "generation": 2}, "spec": {"addresses": [], "vrid": 51}}
+        world.api._stored(VIP, {**found, **edited})
+        return json_patch(path, operations)
+
+    monkeypatch.setattr(world.api, "json_patch", late)
+    world.turn()
+    assert "web" in world.enqueued
+    assert world.api.objects[VIP]["status"]["observedGeneration"] == 1
