@@ -51,6 +51,12 @@ def decode(content: bytes) -> DesiredVirtualIP:
         raise InvalidResource((FieldError("", f"not a desired file: {error!r}"),)) from None
 
 
+def names_in(directory: Path) -> list[str]:
+    """The VirtualIPs that have a file in the directory."""
+    files = (file.name for file in directory.glob(f"*{SUFFIX}"))
+    return sorted(name.removesuffix(SUFFIX) for name in files if not name.startswith("."))
+
+
 def write_atomically(path: Path, content: bytes, mode: int = 0o640) -> None:
     """Replaces `path` as a whole and makes it durable. OSError as it comes."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

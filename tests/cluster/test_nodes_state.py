@@ -1,10 +1,13 @@
 """The cluster's state is wrong, old or gone, on real nodes: who holds the addresses goes on, then all is right."""
 
+import itertools
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from disaster import until
 from house import REPOSITORY, House
 
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(300)]
@@ -101,3 +104,47 @@ def test_edits_while_the_operator_is_away_are_followed_when_it_is_back(own_house
         house.wait_master("web", house.nodes[1], timeout=60)
         status = house.wait("web", lambda status: status.get("observedGeneration") == 3)
         assert status["lastMoves"][0]["to"] == house.nodes[1]
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_ten_minutes_without_an_operator_are_ten_minutes_in_which_nodes_fail_over_and_deletions_count(
+    own_house_only: House,
+) -> None:
+    """Whatever is edited meanwhile is followed when it is back, the last edit alone, and by one move."""
+    house = own_house_only
+    assert house.own is not None
+    first, second = house.own.nodes[:2]
+    other = "192.168.122.201"
+    with house.applied("web") as master:
+        house.apply("second", vrid=52, addresses=[f"{other}/32"])
+        house.wait_master("second", master)
+        with house.operator_away():
+            back = time.monotonic() + 600
+            with house.nobody_moves():
+                edit_until(house, back - 300)
+            assert house.status("web")["master"] == master  # as it was told last, and true
+            first.link_down()
+            until(lambda: house.holders() == [second.name], "failovers go on")
+            first.link_up()
+            until(lambda: house.holders() == [first.name], "and back")
+            house.kubectl("delete", "virtualip", "second")
+            until(lambda: not any(node.run("ip", "addr", "show", "to", other) for node in house.own.nodes), other)  # type: ignore[union-attr]
+            with house.nobody_moves():
+                edit_until(house, back)
+        moves = len(house.status("web")["lastMoves"])
+        house.wait_master("web", house.nodes[2], timeout=60)
+        generation = house.get("virtualip", "web")["metadata"]["generation"]
+        status = house.wait("web", lambda status: status.get("observedGeneration") == generation)
+        print(f"{generation - 1} edits without an operator, {len(status['lastMoves']) - moves} moves after it is back")
+        house.kubectl("wait", "--for=condition=Ready", "vip/web", "--timeout=30s")
+
+
+def edit_until(house: House, end: float) -> None:
+    """An edit each ten seconds, now this node is to be the best and now that; the last of all are for the third."""
+    for first in itertools.count(200):
+        house.apply("web", **bases(house, min(first, 240), 236, 220))
+        if time.monotonic() > end - 10:
+            break
+        time.sleep(10)
+    house.apply("web", **bases(house, 200, 236, 244))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virtualip_agent.control.instance import Instance, Source
-from virtualip_agent.control.sources import Selection, claims, select
+from virtualip_agent.control.sources import Selection, select
+from virtualip_api.claims import claims
 from virtualip_api.virtual_ip import parse_spec
 
 
@@ -130,7 +131,7 @@ def test_whatever_is_declared_nothing_that_runs_clashes_and_what_is_unchanged_st
     running: Mapping[str, Instance] = {}
     for declared in history:
         selection = select(declared, {}, running)
-        held = [claim for one in selection.instances.values() for claim in claims(one)]
+        held = [claim for one in selection.instances.values() for claim in claims(one.spec)]
         assert len(held) == len(set(held))
         assert selection.instances.keys() <= declared.keys()
         for name, one in running.items():

@@ -11,6 +11,7 @@ from typing import Final
 
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.control.interpret import Problem
+from virtualip_api.claims import claims
 
 _IDENTITY_WORDS: Final = {
     "vrid": "vrid",
@@ -57,16 +58,6 @@ def wire_difference(one: Instance, other: Instance) -> tuple[str, ...]:
     return tuple(word for field, word in _IDENTITY_WORDS.items() if getattr(mine, field) != getattr(theirs, field))
 
 
-def claims(instance: Instance) -> dict[object, str]:
-    """What an instance needs for itself on this node, with the words for it."""
-    spec = instance.spec
-    where = f" on {spec.interface}" if spec.interface else ""
-    return {
-        **{(spec.interface, family, spec.vrid): f"VRID {spec.vrid}{where}" for family in spec.families},
-        **{address.ip: f"address {address.ip}" for address in spec.addresses},
-    }
-
-
 def _without_clashes(
     chosen: Mapping[str, Instance], running: Mapping[str, Instance]
 ) -> tuple[dict[str, Instance], tuple[Problem, ...]]:
@@ -75,7 +66,7 @@ def _without_clashes(
     problems: list[Problem] = []
 
     def clash(instance: Instance) -> str:
-        return next((f"{word} is {taken[key]}'s" for key, word in claims(instance).items() if key in taken), "")
+        return next((f"{word} is {taken[key]}'s" for key, word in claims(instance.spec).items() if key in taken), "")
 
     for name in _by_seniority(chosen, running):
         instance = chosen[name]
@@ -88,7 +79,7 @@ def _without_clashes(
             problems.append(Problem(name, f"change refused: {reason} on this node; what ran before goes on", name))
             instance = going_on
         accepted[name] = instance
-        taken |= dict.fromkeys(claims(instance), name)
+        taken |= dict.fromkeys(claims(instance.spec), name)
     return dict(sorted(accepted.items())), tuple(problems)
 
 
@@ -98,6 +89,6 @@ def _by_seniority(chosen: Mapping[str, Instance], running: Mapping[str, Instance
     def rank(name: str) -> tuple[int, str]:
         if name not in running:
             return 2, name
-        return int(claims(running[name]).keys() != claims(chosen[name]).keys()), name
+        return int(claims(running[name].spec).keys() != claims(chosen[name].spec).keys()), name
 
     return sorted(chosen, key=rank)

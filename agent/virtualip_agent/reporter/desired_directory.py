@@ -5,9 +5,10 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from virtualip_agent.desired_file import SUFFIX, decode, write_atomically
+from virtualip_agent.desired_file import SUFFIX, decode, names_in, write_atomically
 from virtualip_agent.reporter.entry import Remark
 from virtualip_agent.reporter.plan import Password, Plan, Running, SecretKey, content_for
+from virtualip_api.claims import claims
 from virtualip_api.errors import InvalidResource
 from virtualip_api.trackers import PodReadyTracker
 
@@ -30,9 +31,8 @@ class DesiredDirectory:
         self._identity: dict[str, tuple[str, str]] = {}
         """uid and creationTimestamp of the Member that the file was written from."""
         self._remarks: dict[str, Remark] = {}
-        for file in sorted(path.glob(f"*{SUFFIX}")):
-            if not file.name.startswith("."):
-                self._keep(file.name.removesuffix(SUFFIX), file.read_bytes())
+        for name in names_in(path):
+            self._keep(name, (path / f"{name}{SUFFIX}").read_bytes())
 
     def remember(self, name: str, uid: str, created: str) -> None:
         """From which Member the file was written, as an earlier process knew."""
@@ -96,10 +96,8 @@ class DesiredDirectory:
             one, two = self._running(name), self._running(other)
         if one is None or two is None:
             return False
-        mine, theirs = one.desired.member.spec, two.desired.member.spec
-        same_vrid = (mine.vrid, mine.interface) == (theirs.vrid, theirs.interface)
-        same_address = {address.ip for address in mine.addresses} & {address.ip for address in theirs.addresses}
-        return bool(same_address) or (same_vrid and not set(mine.families).isdisjoint(theirs.families))
+        mine, theirs = claims(one.desired.member.spec), claims(two.desired.member.spec)
+        return not mine.keys().isdisjoint(theirs)
 
     def forgotten(self, planned: Collection[str]) -> set[str]:
         """Those whose file somebody took away (`virtualip-agent forget`), and that are not among the planned ones: of
