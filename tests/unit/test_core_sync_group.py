@@ -221,6 +221,22 @@ def test_who_overslept_yields_to_its_equal_at_once_though_the_other_segment_whic
     assert lan.holder() == server2
 
 
+def test_an_equal_that_dies_before_the_first_segment_has_decided_does_not_keep_the_neighbours_of_the_other() -> None:
+    """Found by simulation: nobody told them again, and they went on asking the dead one."""
+    lan = GroupLan()
+    server1 = lan.machine("server1", 100, sources=(102, 101))
+    server2 = lan.machine("server2", 100, sources=(101, 102), rank=1)
+    lan.run_until(60)  # the rounds of gratuitous ARP after its take-over are over
+    assert lan.holder() == server1
+    lan.stall(server2, deaf=True)
+    lan.run(6)
+    lan.resume(server2)  # takes both over, as it has heard nothing
+    lan.power_off(server2)
+    assert [segment.arp for segment in lan.segments] == [server2, server2]
+    lan.run(4)
+    assert [segment.served_by for segment in lan.segments] == [server1, server1]
+
+
 def test_a_foreign_router_that_outranks_us_in_one_segment_has_the_group_stay_away_from_the_other() -> None:
     # keepalived without a sync group, say: it is MASTER of one VIP, and nobody may take turns about the other
     lan = GroupLan()

@@ -104,6 +104,10 @@ class MasterSchedule:
         """Whether an answer that was put off is due."""
         return self._reply_at is not None and now >= self._reply_at
 
+    def reply_after_tie(self, settings: Settings, now: int) -> None:
+        """A tie is not ours to decide: it is answered when nothing was heard of it for so long that it is over."""
+        self._reply_at = now + settings.down_timer_adverts * settings.advert_interval
+
     def tie_lasts(self, settings: Settings, now: int) -> bool:
         """An equal priority is heard from a greater address, in a sync group whose first router decides such a tie:
         whether it has lasted so long that the first router cannot hear that node."""

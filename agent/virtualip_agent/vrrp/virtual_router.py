@@ -226,6 +226,8 @@ class VirtualRouter(MasterDuties):
             self._reply(now, effects)
         elif outranks(priority, event.source, self.priority, self.fitness.source):
             if priority == self.priority and self._tie_is_the_groups(now):
+                # should it be gone before this is decided, the neighbours must hear of us again
+                self._schedule.reply_after_tie(self.settings, now)
                 return
             # a last word of ours makes the winner tell the neighbours again, who after a partition still believe us
             effects.append(fx.SendAdvertisement(self.priority))
