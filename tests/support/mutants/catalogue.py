@@ -64,8 +64,6 @@ MUTANTS: Final = (
            "fx.SendGratuitousArp(first=True))\n        self._schedule.advertised(self.settings, now)"),
     # ---- 6.4.3: MASTER
     Mutant("missing tie-break", "priority", " or (priority == own_priority and source > own_source)", ""),
-    Mutant("a tie of the group is not answered", "virtual_router",
-           "self._schedule.reply_after_tie(self.settings, now)", "pass"),
     Mutant("the lower address wins a tie", "priority", "source > own_source", "source < own_source"),
     Mutant("equal priority makes a MASTER yield", "priority", "return priority > own_priority or",
            "return priority >= own_priority or"),
