@@ -17,20 +17,32 @@ class Speech:
     def __init__(self, frames: FrameSender) -> None:
         self._frames = frames
         self.unsent = Unsent()
+        self._unannounced: dict[str, str] = {}
+        """By router why its addresses were not (all) announced the last time."""
 
     def announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
-        """One round of gratuitous ARP or neighbour advertisements."""
+        """One round of gratuitous ARP or neighbour advertisements. What one address is refused may be granted to the
+        next (no buffer); a trouble that lasts is said once."""
         link = router.link
         if link is None:
             return
-        try:
-            counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
-            for frame in frames:
+        counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
+        trouble = ""
+        for frame in frames:
+            try:
                 self._frames.send(link.name, frame)
                 router.count(counter)
-        except OSError as error:
-            router.count("send_failed")
-            log.warning("%s: announcing the addresses on %s: %s", router.name, link.name, error.strerror)
+            except OSError as error:
+                router.count("send_failed")
+                trouble = f"{link.name}: {error.strerror}"
+        if trouble and trouble != self._unannounced.get(router.name):
+            log.warning("%s: announcing the addresses on %s", router.name, trouble)
+        elif not trouble and router.name in self._unannounced:
+            log.info("%s: the addresses are announced again", router.name)
+        if trouble:
+            self._unannounced[router.name] = trouble
+        else:
+            self._unannounced.pop(router.name, None)
 
     def advertise(self, router: RunningRouter, priority: int, now: int) -> None:
         """One advertisement, to the group or to each member."""
