@@ -46,8 +46,8 @@ LANES ?= -n 2 --no-loadscope-reorder
 test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
 	$(BIN)/python -m pytest $(LANES) -m "not long" $(PYTEST)
 
-test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load, ways to install
-	$(BIN)/python -m pytest -s -m long $(PYTEST)
+test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load (PREVIOUS=a git revision: from and to that), ways to install
+	PREVIOUS="$(PREVIOUS)" $(BIN)/python -m pytest -s -m long $(PYTEST)
 
 test-unit: $(VENV)/installed ## the tests that need no network namespace and no cluster
 	$(BIN)/python -m pytest tests/unit tests/simulation $(PYTEST)

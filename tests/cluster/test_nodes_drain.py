@@ -1,16 +1,21 @@
 """Maintenance of nodes: cordon, drain, a planned move and a shutdown take the VIP along without a gap a client sees."""
 
+import io
 import json
+import os
+import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from barecluster import image
 from client import Prober
-from house import NAMESPACE, ClusterClient, House
+from house import NAMESPACE, REPOSITORY, ClusterClient, House
 from logind import Logind
 from virtualip_api.status import format_time, parse_time
 
@@ -215,16 +220,31 @@ def test_a_graceful_node_shutdown_ends_the_agent_with_the_critical_pods_and_it_h
         house.wait_master("web", node.name, timeout=90)
 
 
+def other_image(scratch: Path) -> image.Image:
+    """That of the revision in PREVIOUS, as make test-long has it; else another one of this checkout."""
+    tag, revision = "localhost/virtualip:other", os.environ.get("PREVIOUS")
+    if not revision:
+        return image.build(tag, {"version": "other"})
+    archive = subprocess.run(["git", "-C", REPOSITORY, "archive", revision], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(scratch, filter="data")
+    return image.build(tag, {"version": revision}, scratch)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(560)
-def test_an_upgrade_under_load_moves_no_more_than_it_must(own_house_only: House, cluster_client: ClusterClient) -> None:
-    """From one image to the next and back, node by node: only the MASTER's own update moves the VIP, away and home."""
+def test_an_upgrade_under_load_moves_no_more_than_it_must(
+    own_house_only: House, cluster_client: ClusterClient, tmp_path: Path
+) -> None:
+    """To another image and back to this one, node by node: only the MASTER's own update moves the VIP, away and home.
+
+    With PREVIOUS that is a rollback and then an upgrade, by agents and operators of both that meet."""
     house = own_house_only
     assert house.own is not None
-    following = image.build("localhost/virtualip:next", {"version": "next"})
-    house.own.load_image(following.tag, following.archive)
+    other = other_image(tmp_path)
+    house.own.load_image(other.tag, other.archive)
     with house.applied("web") as master:
-        for tag in (following.tag, image.TAG):
+        for tag in (other.tag, image.TAG):
             known = moves(house)
             with asked(cluster_client, house, f"upgrade to {tag}"):
                 house.kubectl("-n", NAMESPACE, "set", "image", "daemonset/virtualip-agent", f"*={tag}")

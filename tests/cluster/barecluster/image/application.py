@@ -21,13 +21,13 @@ sys.exit({function}())
 """
 
 
-def application_layer(root: Path) -> Layer:
-    """The layer, kept by the content of every file in it.
+def application_layer(root: Path, source: Path = REPOSITORY) -> Layer:
+    """The layer of a checkout of the project, kept by the content of every file in it.
 
-    pyproject.toml says which packages and commands there are, so that no build backend has to run for each change.
+    Its pyproject.toml says which packages and commands there are, so that no build backend has to run for each change.
     """
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    packages = [REPOSITORY / path for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+    project = tomllib.loads((source / "pyproject.toml").read_text())
+    packages = [source / path for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
         for package in packages:
