@@ -27,7 +27,8 @@ PERIOD: Final = 1.5
 
 
 class Leadership:
-    """Looks and renews; `leading` may be asked by any thread. `gained` is called each time it becomes true."""
+    """Looks and renews; `leading` may be asked by any thread. `gained` is called each time it becomes true, `lost` when
+    it is not any more."""
 
     def __init__(
         self,
@@ -35,12 +36,14 @@ class Leadership:
         namespace: str,
         identity: str,
         gained: Callable[[], None],
+        lost: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._collection = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._identity = identity
         self._gained = gained
+        self._lost = lost
         self._clock = clock
         self._renewed_at: float | None = None
         self._seen: tuple[Any, ...] = ()
@@ -81,6 +84,7 @@ class Leadership:
         elif before is not None and not self.leading:
             log.warning("not leading any more")
             self._renewed_at = None
+            self._lost()
 
     def resign(self) -> None:
         """Lets another take over at once; for a planned end."""

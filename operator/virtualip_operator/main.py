@@ -61,7 +61,10 @@ def run(options: Options) -> None:
     if options.health_address:
         serve(options.health_address, {"/healthz": apps["/healthz"]})
     silence = Silence(time.monotonic())
-    leadership = Leadership(api, options.namespace, options.identity, lambda: workers.look_at_everything())
+    leadership = Leadership(
+        api, options.namespace, options.identity, lambda: workers.look_at_everything(), metrics.forget_all
+    )
+    metrics.watch_leadership(lambda: leadership.leading)
     reconciler = Reconciler(api, store, silence, metrics, queue.add)
     kopf_stop = _StopFlag()
     workers = Workers(

@@ -74,8 +74,10 @@ def clock() -> Clock:
 
 
 def replica(store: LeaseStore, clock: Clock, name: str, gained: list[str] | None = None) -> Leadership:
+    """`gained` has its name each time it begins to lead, and `-name` each time it ends."""
     noted = [] if gained is None else gained
-    return Leadership(cast("Api", store), "virtualip-system", name, lambda: noted.append(name), clock)
+    began, ended = lambda: noted.append(name), lambda: noted.append(f"-{name}")
+    return Leadership(cast("Api", store), "virtualip-system", name, began, ended, clock)
 
 
 def test_the_first_replica_leads_and_the_second_stands_by(store: LeaseStore, clock: Clock) -> None:
@@ -129,7 +131,7 @@ def test_the_api_coming_back_gives_the_leadership_back(store: LeaseStore, clock:
     store.away = False
     one.look()
     assert (led_without_api, one.leading) == (False, True)
-    assert gained == ["one", "one"]
+    assert gained == ["one", "-one", "one"]
 
 
 def test_a_renewal_that_takes_long_gives_it_anew_since_work_was_let_lie_meanwhile(

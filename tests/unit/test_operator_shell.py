@@ -108,6 +108,25 @@ def test_metrics_follow_the_master_and_forget_what_is_gone() -> None:
     assert value("virtualip_silent_nodes") is None
 
 
+def test_a_replica_that_leads_no_more_shows_nothing_that_it_knew() -> None:
+    metrics = Metrics()
+    leads = True
+    metrics.watch_leadership(lambda: leads)
+    view = View(1, (), Condition("Accepted", "True", "Planned", ""), ("a",), {}, frozenset(), {})
+    result = aggregate(view, {}, 0.0)
+    metrics.saw("web", result)
+
+    def shown() -> tuple[float | None, float | None]:
+        value = metrics.registry.get_sample_value
+        return value("virtualip_leading"), value("virtualip_condition", {"virtualip": "web", "type": "TrackersHealthy"})
+
+    assert shown() == (1, 1)
+    leads = False
+    metrics.forget_all()
+    metrics.saw("web", result)  # a turn that was under way
+    assert shown() == (0, None)
+
+
 @pytest.mark.parametrize("address", ["9475", "host:", "host:port", "host:70000"])
 def test_an_address_is_host_and_port(address: str) -> None:
     with pytest.raises(ValueError, match="is not HOST:PORT"):
