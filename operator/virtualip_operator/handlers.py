@@ -83,7 +83,10 @@ def make_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = _ForEver()
     settings.networking.connect_timeout = 3.0
     settings.networking.request_timeout = 20.0
-    # A watch that outlived its CRD (deleted and applied again) brings nothing any more and says nothing of it.
-    settings.watching.inactivity_timeout = 20.0
+    # A watch that outlived its CRD (deleted and applied again) brings nothing any more and says nothing of it: each
+    # ends after a while and goes on where it was. By aiohttp's time-out, which is raised where kopf reads. kopf's own
+    # for inactivity is a cancellation that may hit whoever handles an event just then, and nobody watches any more.
+    settings.watching.client_timeout = 20.0
+    settings.watching.inactivity_timeout = 1e9
     settings.process.ultimate_exiting_timeout = None  # kopf may be started again in the same process
     return settings

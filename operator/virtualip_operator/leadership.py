@@ -24,6 +24,8 @@ STEP_DOWN: Final = 6.0
 """Seconds without a renewal after which it stops by itself."""
 PERIOD: Final = 1.5
 """Seconds between two looks."""
+_PATIENCE: Final = 5.0
+"""Seconds that an end waits for a look that is under way."""
 
 
 class Leadership:
@@ -45,6 +47,8 @@ class Leadership:
         self._gained = gained
         self._lost = lost
         self._clock = clock
+        self._lock = threading.Lock()
+        self._resigned = False
         self._renewed_at: float | None = None
         self._seen: tuple[Any, ...] = ()
         self._seen_at = 0.0
@@ -69,6 +73,11 @@ class Leadership:
 
     def look(self) -> None:
         """Renews the Lease where it is ours, takes it where it is nobody's; what fails is tried again."""
+        with self._lock:
+            if not self._resigned:
+                self._look()
+
+    def _look(self) -> None:
         before = self._renewed_at
         try:
             held = self._renew_or_take()
@@ -87,9 +96,17 @@ class Leadership:
             self._lost()
 
     def resign(self) -> None:
-        """Lets another take over at once; for a planned end."""
-        if not self.leading:
-            return
+        """Lets another take over at once; for a planned end, after which it does not lead again."""
+        held = self._lock.acquire(timeout=_PATIENCE)  # a renewal under way would come after it
+        try:
+            if self.leading:
+                self._give_away()
+            self._resigned = True
+        finally:
+            if held:
+                self._lock.release()
+
+    def _give_away(self) -> None:
         self._renewed_at = None
         try:
             lease = self._api.get(f"{self._collection}/{LEASE}")

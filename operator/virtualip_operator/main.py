@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,31 +112,38 @@ async def _watch(
     ticking = asyncio.create_task(_tick(workers, health), name="tick")
     stopping = asyncio.Event()
     while not stopping.is_set():
+        others, flag = asyncio.all_tasks(), kopf_stop.renew()
         try:
-            await kopf.operator(
+            tasks = await kopf.spawn_tasks(
                 registry=make_registry(store, queue, api.credentials),
                 settings=make_settings(),
                 clusterwide=True,
                 standalone=True,
-                stop_flag=kopf_stop.renew(),
+                stop_flag=flag,
             )
+            # Instead of kopf's own, which are for one run and would be lost on one that is ending already.
+            _on_signals(stopping.set, flag.set)
+            await kopf.run_tasks(tasks, ignored=others)
         except Exception as error:
             # What kopf takes for fatal (refused credentials, a watch's error) mostly passes, and a process that ends
             # for each would be kept waiting for minutes by the kubelet.
             log.error("kopf gave up and is started again in %.0f s: %s", _KOPF_RESTART, error)
-            await _pause(stopping)
+            _on_signals(stopping.set)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _KOPF_RESTART)
         else:
             if not kopf_stop.is_set:
                 break
     ticking.cancel()
 
 
-async def _pause(stopping: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):  # kopf's own handlers have ended with it
-        loop.add_signal_handler(number, stopping.set)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stopping.wait(), _KOPF_RESTART)
+def _on_signals(*actions: Callable[[], None]) -> None:
+    def act() -> None:
+        for action in actions:
+            action()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, act)
 
 
 async def _tick(workers: Workers, health: Health) -> None:

@@ -66,6 +66,7 @@ class _Memory:
     contested: bool = False
     silent: frozenset[str] = frozenset()
     members: tuple[str, ...] = ()
+    leaving: frozenset[str] = frozenset()
     renewals: tuple[float, ...] = ()
     untold_since: float | None = None
     """When the summary was first seen to be another than the API has."""
@@ -114,7 +115,8 @@ class Reconciler:
         memory = self._memories.get(name)
         if memory is None:
             return False
-        silent = frozenset(n for n in memory.members if self._silence.is_silent(n, now, n in memory.silent))
+        watched = memory.leaving.union(memory.members)
+        silent = frozenset(n for n in watched if self._silence.is_silent(n, now, n in memory.silent))
         return silent != memory.silent or (memory.contested and self._renewals(memory.members) != memory.renewals)
 
     def _arrange(self, virtual_ip: Mapping[str, Any], refused: list[ApiError]) -> _Standing:
@@ -133,7 +135,8 @@ class Reconciler:
             # A node leaves never on hearsay: only when a complete list of Nodes, made now, says so too.
             newest = self._store.newest()
             nodes = self._api.get(NODES)
-            self._store.listed_nodes(nodes, newest)
+            for other in self._store.listed_nodes(nodes, newest) - {name}:
+                self._enqueue(other)  # no event will be news for it
             if not nodes["items"]:
                 log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
                 return self._as_before(name, None, interval)
@@ -226,7 +229,10 @@ class Reconciler:
             self._apply(virtual_ip, result)
         memory.contested, memory.members = result.contested, standing.members
         memory.renewals = tuple(view.renewed.values())
-        memory.silent = frozenset(result.status["silentNodes"])
+        memory.leaving = standing.known.difference(standing.members)
+        memory.silent = frozenset(result.status["silentNodes"]).union(
+            node for node in memory.leaving if self._silence.is_silent(node, now, False)
+        )
         self._metrics.saw(name, result)
         return min(filter(None, (SETTLE if result.settling else None, patience)), default=None)
 
@@ -276,8 +282,7 @@ class Reconciler:
         name = virtual_ip["metadata"]["name"]
         pruned = self._api.json_patch(f"{VIRTUAL_IPS}/{name}/status", operations)
         self._store.saw_virtual_ip(pruned)
-        if _asked(pruned) != _asked(virtual_ip):
-            self._enqueue(name)
+        self._enqueue(name)  # what came with the answer was not planned for
         return {**pruned, "metadata": virtual_ip["metadata"], "spec": virtual_ip["spec"]}  # as it was planned for
 
     def _apply(self, virtual_ip: Mapping[str, Any], result: Aggregate) -> None:
@@ -291,8 +296,7 @@ class Reconciler:
         }
         answer = self._api.apply(f"{VIRTUAL_IPS}/{metadata['name']}/status", body)
         self._store.saw_virtual_ip(answer)
-        # What others wrote meanwhile came with the answer, so no event will be news: kopf hands on only the last of
-        # several that follow closely, and that is ours.
+        # What others wrote meanwhile came with the answer, so no event of it will be news.
         if _asked(answer) != _asked(virtual_ip) or _told(answer) != _told(virtual_ip):
             self._enqueue(metadata["name"])
         self._narrator.tell(virtual_ip, result, time.time())

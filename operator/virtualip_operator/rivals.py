@@ -1,6 +1,7 @@
 """Keeps VirtualIPs out of each other's way: what is known of all of them, as `claims` wants it, and whose turn it is
 when one lets go of something."""
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -26,14 +27,35 @@ class Rivals:
         self._enqueue = enqueue
         self._known: dict[str, _Known] = {}
         """What each had and wanted when its last turn ended."""
+        self._lock = threading.Lock()
+        self._taking: dict[str, Claim] = {}
+        """What those take whose Members are being written: it counts as theirs."""
+        self._waiting: dict[str, set[str]] = {}
+        """By those, who was refused for it."""
 
     def clash_of(self, name: str) -> Clash | None:
-        """Who has, or gets, what this VirtualIP wants; None where it may have it."""
-        claimants = self._claimants()
-        return Contest(claimants.values()).clash_of(claimants[name]) if name in claimants else None
+        """Who has, or gets, what this VirtualIP wants; None where it may have it, and takes it until its turn ends."""
+        with self._lock:
+            claimants = self._claimants()
+            if name not in claimants:
+                return None
+            for other, claim in self._taking.items():
+                if other != name and other in claimants:
+                    claimants[other].running += (claim,)
+            clash = Contest(claimants.values()).clash_of(claimants[name])
+            if clash is None and (wanted := claimants[name].wanted):
+                self._taking[name] = wanted
+            elif clash is not None and clash.rival in self._taking:
+                self._waiting.setdefault(clash.rival, set()).add(name)
+            return clash
 
     def turn_ended(self, name: str) -> None:
         """Enqueues those to whom it matters that this one has, or wants, something else than before."""
+        with self._lock:
+            self._taking.pop(name, None)
+            waiting = self._waiting.pop(name, set[str]())
+        for refused in waiting:
+            self._enqueue(refused)
         body, running = self._store.virtual_ip(name), self._store.claims_of(name)
         now = (running, self._claimant(name, body, running).wanted if body else None)
         before = self._known.pop(name, _NOTHING)

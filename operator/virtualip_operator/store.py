@@ -72,7 +72,8 @@ class Cache(Generic[T]):
         if version < floor:
             self._objects.clear()
             self._gone.clear()
-        self.saw_older = False
+        # What was seen of a restored database while it was listed was taken for late news, and is not in the list.
+        self.saw_older = self.saw_older and version < floor
         self._gone = {name: gone for name, gone in self._gone.items() if gone > version}
         listed = set()
         for body in bodies:
@@ -147,7 +148,14 @@ class Store:
             if not (self._nodes.remove(body) if deleted else self._nodes.put(body)):
                 return set()
             after = self._nodes.get(name)
-            return {vip for vip in self._virtual_ips.items() if self._touches(vip, before, after)}
+            return self._touched_by(name, before, after)
+
+    def _touched_by(self, node: str, before: Node | None, after: Node | None) -> set[str]:
+        return {
+            vip
+            for vip, body in self._virtual_ips.items().items()
+            if self._touches(vip, before, after) or (after is None and _tells(body, node))
+        }
 
     def _touches(self, virtual_ip: str, before: Node | None, after: Node | None) -> bool:
         spec = self._spec(virtual_ip)
@@ -175,10 +183,16 @@ class Store:
                 self._owned.setdefault(_owner(body), {})[name] = body
             self._nodes.replace(nodes["items"], _list_version(nodes), newest.nodes)
 
-    def listed_nodes(self, nodes: Json, newest: Newest) -> None:
-        """A complete list of Nodes, and what was the newest before it was asked for."""
+    def listed_nodes(self, nodes: Json, newest: Newest) -> set[str]:
+        """A complete list of Nodes, and what was the newest before it was asked for; for whom it is news."""
         with self._lock:
+            before = self._nodes.items()
             self._nodes.replace(nodes["items"], _list_version(nodes), newest.nodes)
+            after = self._nodes.items()
+            pairs = {name: (before.get(name), after.get(name)) for name in before.keys() | after.keys()}
+            return set[str]().union(
+                *(self._touched_by(name, *pair) for name, pair in pairs.items() if pair[0] != pair[1])
+            )
 
     def virtual_ip(self, name: str) -> Json | None:
         """A VirtualIP, or None."""
@@ -252,6 +266,11 @@ class Store:
 
 def _owner(body: Json) -> str:
     return str(body["spec"].get("virtualIP") or (body["metadata"].get("labels") or {}).get(VIRTUAL_IP_LABEL, ""))
+
+
+def _tells(virtual_ip: Json, node: str) -> bool:
+    """Whether the node has an entry in the status."""
+    return any(entry.get("node") == node for entry in (virtual_ip.get("status") or {}).get("nodes") or ())
 
 
 def _list_version(body: Json) -> int:

@@ -91,6 +91,11 @@ class WorkQueue:
         self.add(name, delay)
         return delay
 
+    def fails(self, name: str) -> bool:
+        """Whether it could not be handled the last time, and waits for its next."""
+        with self._condition:
+            return name in self._failures
+
     def _finish(self, name: str) -> None:
         self._handled.discard(name)
         if self._due.get(name) == float("inf"):

@@ -73,7 +73,7 @@ class Workers:
     def tick(self, now: float) -> None:
         """To be called each second: a Lease that runs out makes no event. `now`: monotonic seconds."""
         for name in self._store.virtual_ips():
-            if self._reconciler.is_due(name, now):
+            if self._reconciler.is_due(name, now) and not self._queue.fails(name):
                 self._queue.add(name)
 
     def _resync_for_ever(self) -> None:
@@ -104,8 +104,8 @@ class Workers:
         """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
         waited = 0.0
         while waited < RESYNC and not self._stopping.is_set():
-            doubted = self._doubted.wait(SOON)
-            self._doubted.clear()
+            if doubted := self._doubted.wait(SOON):
+                self._doubted.clear()
             waited += SOON
             if doubted or self._store.saw_older or self._watch_crds():
                 return

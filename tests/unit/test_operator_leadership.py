@@ -190,3 +190,11 @@ def test_a_lease_that_was_deleted_is_made_anew(store: LeaseStore, clock: Clock) 
 
     assert one.leading
     assert store.holder == "one"
+
+
+def test_who_has_resigned_does_not_take_it_again(store: LeaseStore, clock: Clock) -> None:
+    one = replica(store, clock, "one")
+    one.look()
+    one.resign()
+    one.look()
+    assert (store.holder, one.leading) == ("", False)

@@ -113,3 +113,13 @@ def test_who_waits_is_woken_by_what_is_added_and_by_the_end() -> None:
     queue.close()
     assert found.get(timeout=10.0) is None
     waiting.join(10.0)
+
+
+def test_what_failed_is_known_until_it_has_been_done() -> None:
+    queue = WorkQueue(Clock())
+    queue.add("a")
+    assert taken(queue) == ["a"]
+    queue.failed("a")
+    assert queue.fails("a")
+    queue.done("a")
+    assert not queue.fails("a")

@@ -546,3 +546,68 @@ def test_an_edit_that_came_with_the_removal_of_an_entry_is_followed_and_not_said
     world.turn()
     assert "web" in world.enqueued
     assert world.api.objects[VIP]["status"]["observedGeneration"] == 1
+
+
+def test_of_two_whose_turns_come_at_once_one_gets_the_vrid(
+    neighbours: Neighbours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbours.play()
+    neighbours.put("b", created=4, vrid=77)
+    create, first = neighbours.api.create, [True]
+
+    def slow(path: str, body: Json) -> Json:
+        if first.pop() if first else False:
+            neighbours.put("a", created=3, vrid=77)  # the older one's turn, before a Member of the younger is there
+            neighbours.reconciler.turn("a")
+        return create(path, body)
+
+    monkeypatch.setattr(neighbours.api, "create", slow)
+    neighbours.reconciler.turn("b")
+    neighbours.play()
+    assert (neighbours.accepted("a"), neighbours.accepted("b")) == (("False", "VRIDInUse"), ("True", "Planned"))
+    assert neighbours.store.members_of("a") == {}
+    # and the one that waited is accepted when the other goes
+    neighbours.store.saw_virtual_ip(neighbours.api.objects.pop(f"{VIRTUAL_IPS}/b"), deleted=True)
+    neighbours.reconciler.turn("b")
+    for body in neighbours.store.members_of("b").values():
+        metadata = {**body["metadata"], "resourceVersion": str(neighbours.api.next_version())}
+        neighbours.store.saw_member({**body, "metadata": metadata}, deleted=True)
+    neighbours.reconciler.turn("b")
+    neighbours.play()
+    assert neighbours.accepted("a") == ("True", "Planned")
+
+
+def test_what_a_list_of_nodes_says_to_others_than_the_one_it_was_made_for_is_not_lost(neighbours: Neighbours) -> None:
+    """It is known then, so the watch's events are no news any more."""
+    neighbours.put("db", created=2, vrid=52)
+    neighbours.reconciler.turn("db")
+    neighbours.play()
+    version = str(neighbours.api.next_version())
+    cordoned = {"metadata": {"name": "a", "resourceVersion": version}, "spec": {"unschedulable": True}}
+    neighbours.api.nodes = [cordoned]
+    neighbours.watch_says_gone("b")
+    neighbours.turn()
+    assert neighbours.store.saw_node(cordoned) == set()
+    assert "db" in neighbours.enqueued
+    neighbours.play()
+    members = neighbours.store.members_of("db").values()
+    assert "a" in {body["spec"]["node"] for body in members if body["spec"]["draining"]}
+
+
+def test_who_leaves_and_goes_silent_is_a_reason_for_a_turn_and_so_is_the_end_of_its_node(world: World) -> None:
+    stays = {"matchExpressions": [{"key": "leaves", "operator": "DoesNotExist"}]}
+    world.edit(addresses=["192.0.2.10/32"], vrid=51, transport="Unicast", nodeSelector=stays)
+    now, wall = time.monotonic(), time.time()
+    world.silence.listed([lease("a", wall), lease("b", wall)], now, wall)
+    world.says(NodeEntry("a", State.BACKUP, 100), NodeEntry("b", State.MASTER, 100))
+    leaving = {"metadata": {"name": "b", "labels": {"leaves": "true"}, "resourceVersion": "200"}}
+    world.api.nodes[1] = leaving
+    world.store.listed_nodes(world.api.get(NODES), world.store.newest())
+    world.turn()
+    assert peers_of(world, "a") == ["a", "b"]
+    later = now + 3600
+    for renewed in (wall + 1, wall + 2):
+        world.silence.observe(lease("a", renewed), later, wall)
+    assert world.reconciler.is_due("web", later)
+    gone = {"metadata": {**leaving["metadata"], "resourceVersion": "300"}}
+    assert world.store.saw_node(gone, deleted=True) == {"web"}

@@ -72,6 +72,8 @@ def test_a_restored_database_is_believed_though_all_of_it_is_older() -> None:
     things.replace([thing("a", 7, "restored"), thing("c", 8)], 20, things.newest())
     assert things.get("a") == "restored"
     assert things.items().keys() == {"a", "c"}
+    assert things.saw_older  # what came while it was listed was taken for late news: once more
+    things.replace([thing("a", 7, "restored"), thing("c", 8)], 21, things.newest())
     assert not things.saw_older
 
 

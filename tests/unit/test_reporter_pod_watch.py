@@ -206,3 +206,36 @@ def test_what_an_earlier_process_knew_is_kept_until_the_api_answers(
     scene.until(lambda file: file["ingress"].pods == {"nginx-0": Pod({"app": "nginx"}, False)})
     scene.wanted = set()
     scene.watch.round()
+
+
+class Restored(FakeApi):
+    """etcd has been restored behind API servers that go on: nothing is sent to a watch from a version yet to come."""
+
+    watched = 0
+
+    def get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        return super().get(path, query) | {"metadata": {"resourceVersion": "9000" if not self.watched else "500"}}
+
+    def watch(self, path: str, query: Mapping[str, str], seconds: int) -> Iterator[WatchEvent]:
+        self.watched += 1
+        if self.watched > 1 and int(query["resourceVersion"]) < 501:
+            yield WatchEvent("MODIFIED", pod(ready="False", resourceVersion="501"))
+        assert self.watched < 3
+
+
+def test_after_each_watch_the_pods_are_listed_so_that_a_restored_database_is_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pod_watch, "FIRST_PAUSE", 0.0)
+    watching = watch(Restored(pod()))
+    seen = []
+
+    def changed() -> None:
+        pods = watching.known().pods or {}
+        seen.append([it.ready for it in pods.values()])
+        if seen[-1] == [False]:
+            watching.stop()
+
+    monkeypatch.setattr(watching, "_changed", changed)
+    watching.work()
+    assert seen == [[True], [False]]

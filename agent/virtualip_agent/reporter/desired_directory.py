@@ -80,6 +80,13 @@ class DesiredDirectory:
                 if plan.secret == secret:
                     self._write(plan)
 
+    def password_unread(self, secret: SecretKey, problem: str) -> None:
+        """A password could not be read, which is no news of it: one that is known holds."""
+        with self._lock:
+            known = self._passwords.get(secret)
+            if known is None or known.value is None:
+                self.take_password(secret, Password(problem=problem))
+
     def remove(self, name: str) -> None:
         """Withdraws the VIP. OSError where the file cannot be removed."""
         with self._lock:

@@ -120,6 +120,7 @@ class Reporter:
         self._pods = PodWatch(
             self._api, options.node, pods_path(options.run), self._desired.pod_namespaces, start_thread
         )
+        start_thread("lease", lambda: self._renewals(stop))
         start_thread("states", self._states.work)
         start_thread("pods", self._pods.work)
         start_thread("plans", self._plans.work)
@@ -127,15 +128,19 @@ class Reporter:
             start_thread(f"publisher-{number}", self._publisher.work)
 
     def rounds(self, stop: threading.Event) -> None:
-        """The Lease every 10 s, sooner where that failed; and between, every 10 s too, what keeps things right."""
-        lease_at = upkeep_at = time.monotonic()
-        while not stop.wait(max(0.0, min(lease_at, upkeep_at) - time.monotonic())):
-            now = time.monotonic()
-            if lease_at <= now:
-                lease_at = now + (RENEWAL if self._try("Lease", self._renew) else LEASE_RETRY)
-            if upkeep_at <= now:
-                self._upkeep()
-                upkeep_at = now + UPKEEP
+        """Every 10 s what keeps things right."""
+        pause = 0.0
+        while not stop.wait(pause):
+            self._upkeep()
+            pause = UPKEEP
+
+    def _renewals(self, stop: threading.Event) -> None:
+        """The Lease every 10 s, sooner where that failed; whatever else the API server is slow with."""
+        pause = 0.0
+        while not stop.wait(pause):
+            began = time.monotonic()
+            period = RENEWAL if self._try("Lease", self._renew) else LEASE_RETRY
+            pause = max(0.0, began + period - time.monotonic())
 
     def _upkeep(self) -> None:
         if self._api.take_long_outage(LONG_OUTAGE):
@@ -161,7 +166,12 @@ class Reporter:
 
     def _refresh_passwords(self) -> None:
         for secret in self._desired.secrets():
-            self._desired.take_password(secret, read_password(self._api, self._options.namespace, secret))
+            try:
+                self._desired.take_password(secret, read_password(self._api, self._options.namespace, secret))
+            except ApiError as error:
+                self._desired.password_unread(secret, f"cannot be read: {error}")
+                if error.outage:
+                    raise  # the others would only wait as long
 
     def _plans_changed(self) -> None:
         self._save()

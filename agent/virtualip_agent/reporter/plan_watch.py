@@ -225,7 +225,10 @@ class PlanWatch:
         if plan is None:
             return ""
         if plan.secret and not self._desired.has_password(plan.secret):
-            self._desired.take_password(plan.secret, self._read_password(plan.secret))
+            try:
+                self._desired.take_password(plan.secret, self._read_password(plan.secret))
+            except ApiError as error:
+                self._desired.password_unread(plan.secret, f"cannot be read: {error}")
         self._desired.take(plan)
         known = self._held.get(plan.name)
         if known is not None and known.uid != plan.uid:

@@ -70,6 +70,7 @@ class NamespaceWatch:
         pause = 0.0
         while not self._stopped.is_set():
             try:
+                # again after each watch: of a restored database one may be open at a version that is yet to come
                 self.look()
                 pause = 0.0
                 self._follow()
@@ -87,15 +88,14 @@ class NamespaceWatch:
         self._set(dict(map(pod_of, answer.get("items") or ())))
 
     def _follow(self) -> None:
-        while not self._stopped.is_set():
-            started = time.monotonic()
-            query = {**self._query, "resourceVersion": self._resource_version}
-            for event in self._api.watch(self._path, query, int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))):
-                self.handle(event)
-                if self._stopped.is_set():
-                    return
-            # A server that is going down may end every watch at once.
-            time.sleep(max(0.0, FIRST_PAUSE - (time.monotonic() - started)))
+        started = time.monotonic()
+        query = {**self._query, "resourceVersion": self._resource_version}
+        for event in self._api.watch(self._path, query, int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))):
+            self.handle(event)
+            if self._stopped.is_set():
+                return
+        # A server that is going down may end every watch at once.
+        time.sleep(max(0.0, FIRST_PAUSE - (time.monotonic() - started)))
 
     def handle(self, event: WatchEvent) -> None:
         """Takes an event."""
