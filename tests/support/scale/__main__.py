@@ -33,6 +33,8 @@ from virtualip_api.status import State, entry_to_json
 
 MASTER_DOWN = 3.1
 """Seconds: master_down_interval at adverts of 1 s."""
+_PATIENCE = 2700.0
+"""Seconds for every status to become right: where it takes so long nothing is measured any more."""
 
 
 class Scale:
@@ -155,7 +157,7 @@ async def play(scale: Scale, dead: int, seconds: float) -> None:
     before = await scale.meter.read()
     await all_of([scale.api.create(VIRTUAL_IPS_PATH, body) for body in shape.virtual_ip_objects()])
     elections = asyncio.create_task(_elect_for_ever(scale.wire))
-    await scale.until("apply: every status right", scale.is_right, 900)
+    await scale.until("apply: every status right", scale.is_right, _PATIENCE)
     scale.note("apply: in all", asdict(cost(before, await scale.meter.read(), a_second=False)))
     await asyncio.sleep(20)
     steady = await scale.measured("steady state, a second", seconds)
@@ -165,12 +167,12 @@ async def play(scale: Scale, dead: int, seconds: float) -> None:
     scale.note("VirtualIPs whose MASTER dies", led)
     before = await scale.meter.read()
     await scale.kill(victims)
-    await scale.until(f"{dead} nodes die: every master right", scale.is_right, 300)
+    await scale.until(f"{dead} nodes die: every master right", scale.is_right, _PATIENCE)
     members = {name: _members(shape, number) for number, name in enumerate(shape.virtual_ip_names)}
     await scale.until(
         f"{dead} nodes die: and every silent node told (Leases run out after 30 s)",
         lambda name, status: set(status.get("silentNodes") or ()) == set(members[name]) & set(victims),
-        300,
+        _PATIENCE,
     )
     scale.note(f"{dead} nodes die: in all", asdict(cost(before, await scale.meter.read(), a_second=False)))
     before = await scale.meter.read()
@@ -179,7 +181,7 @@ async def play(scale: Scale, dead: int, seconds: float) -> None:
     await scale.until(
         f"{dead} nodes are back: every status right",
         lambda name, status: scale.is_right(name, status) and not status.get("silentNodes"),
-        300,
+        _PATIENCE,
     )
     scale.note(f"{dead} nodes are back: in all", asdict(cost(before, await scale.meter.read(), a_second=False)))
     scale.note("requests made again", scale.failures)
