@@ -330,3 +330,49 @@ def test_what_is_stopped_does_nothing_more() -> None:
         assert router.tell(event) == []
     assert router.hear(0) == []
     assert router.core.deadline is None
+
+
+def test_the_interval_of_a_master_that_died_while_we_were_in_fault_is_not_waited_by() -> None:
+    """RFC 9568, section 6.4.1: at Startup the interval is the configured one."""
+    router = OneRouter(advert_interval=10 * SECOND, trackers=CHECK)
+    router.contribute(check=Contribution(0))
+    for second in (1, 11, 21):
+        router.until(second)
+        router.hear(200)
+    router.contribute(check=FAILED)
+    router.until(3600)
+    router.edit(advert_interval=SECOND)
+    router.until(3700)
+    router.contribute(check=Contribution(0))
+    assert router.deadline == pytest.approx(3703.609, abs=0.001)
+
+
+def test_news_of_the_link_while_an_adoption_is_decided_takes_nothing_off() -> None:
+    router = OneRouter(adopted=True)
+    router.until(0.2)
+    assert router.tell(ev.LinkUp(host(101), adopted=True)) == []
+    router.until(router.deadline)
+    assert (router.state, router.reason) == ("MASTER", "Adopted")
+
+
+def test_a_master_that_was_a_slot_late_has_not_overslept() -> None:
+    router = OneRouter(down_timer_adverts=1, base_priority=200)
+    router.become_master()
+    taken = router.now
+    router.now = taken + SECOND + SECOND // 20  # its advertisement waits for those of the same slot
+    router.hear(100)
+    assert router.core.is_master
+    router.now += SECOND + SECOND // 10
+    router.hear(100)
+    assert (router.state, router.reason) == ("BACKUP", "Overslept")
+
+
+def test_a_flood_of_made_up_sources_is_not_remembered() -> None:
+    router = OneRouter(strict_peers=True)
+    router.become_master()
+    for number in range(1000):
+        router.now += SECOND // 2
+        router.hear(200, source=1 + number % 98)
+    assert router.core.is_master
+    assert len(router.core.foreign) <= 8
+    assert len(router.core._reception._until) <= 65

@@ -185,3 +185,13 @@ def test_a_group_takes_over_when_nobody_answers_for_any_of_it_and_not_before() -
     assert [core.is_master for core in cores.values()] == [False, False]
     groups.handle("two", ev.SegmentAnswered(""), now)
     assert [core.is_master for core in cores.values()] == [True, True]
+
+
+def test_an_answer_that_comes_without_a_link_is_none_and_it_is_asked_anew() -> None:
+    router = asking()
+    router.tell(ev.LinkDown("LinkDown", "eth0 is without carrier"))
+    router.tell(ev.SegmentAnswered(""))
+    router.until(10)
+    router.tell(ev.LinkUp(host(101)))
+    router.until(router.deadline)
+    assert (router.state, router.reason) == ("BACKUP", "AskingSegment")

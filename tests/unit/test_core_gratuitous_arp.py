@@ -1,6 +1,7 @@
 """When the neighbours are told, and how often."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -172,3 +173,26 @@ def test_a_losing_advertisement_that_came_too_soon_to_be_answered_is_followed_by
     assert router.hear(98, 103) == []
     router.until(start + 10.6)
     assert [round(moment - start, 3) for moment in router.times(fx.SendGratuitousArp)] == [10.5, 10.52]
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda router: router.tell(ev.AddressesRemoved()),
+        lambda router: router.edit(addresses=router.core.settings.addresses | {bytes([192, 168, 122, 201])}),
+        lambda router: router.tell(ev.LinkUp(host(101))),
+    ],
+    ids=["address taken off", "address added", "another port"],
+)
+def test_whatever_happens_to_the_new_master_it_goes_on_telling_until_the_old_ones_addresses_have_expired(
+    happens: Callable[[OneRouter], object],
+) -> None:
+    router = OneRouter(lifetime=5 * SECOND)
+    router.hear(200)
+    router.until(router.deadline)
+    took_over = router.now / SECOND
+    router.until(took_over + 0.5)
+    happens(router)
+    router.until(took_over + 7)
+    told = [0.0, *(moment - took_over for moment in router.times(fx.SendGratuitousArp)), 7.0]
+    assert max(after - before for before, after in itertools.pairwise(told)) < 0.51

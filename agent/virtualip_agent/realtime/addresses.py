@@ -96,9 +96,9 @@ class AddressKeeper:
         """Whether an earlier process of this agent left the router's addresses on the interface."""
         return any(self._held([router]))
 
-    def in_use(self, router: RunningRouter) -> bool:
-        """Whether somebody else's address is still in the way."""
-        return self._foreign(router) is not None
+    def is_free_again(self, router: RunningRouter) -> bool:
+        """Whether nobody else's address is in the way any more of one that waits for that."""
+        return router.core.fitness.waits_for_address and self._foreign(router) is None
 
     def _foreign(self, router: RunningRouter) -> Refusal | None:
         """The same IP anywhere on this node that is not ours, whatever its prefix; a link-local one there alone."""

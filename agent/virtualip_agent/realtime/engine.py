@@ -39,6 +39,9 @@ _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
 _TIMER_EXPIRED: Final = ev.TimerExpired()
 _REFRESH: Final = ""
 """The name of the refresh among the deadlines; no router's."""
+_LOOK_AGAIN: Final = "  "
+"""The same of another attempt for those that have no socket."""
+_LOOK_PERIOD: Final = 5 * SECOND
 _PACER: Final = " "
 """The same of the rounds of gratuitous ARP that were put off; `flush` sends them."""
 
@@ -103,13 +106,12 @@ class Engine:
                 log.warning("%s: an address was taken off %s", router.name, router.link.name if router.link else "?")
                 router.count("put_back")
                 self._handle(router, ev.AddressesRemoved(), now)
-            elif router.last is not None and router.last.reason == "AddressInUse" and not self._keeper.in_use(router):
+            elif self._keeper.is_free_again(router):
                 self._handle(router, ev.AddressesFree(), now)
 
     def _concerns(self, router: RunningRouter, changed: Collection[int]) -> bool:
-        if router.link is None or router.sender is None or router.link.index in changed:
-            return True
-        return router.last is not None and router.last.reason == "AddressInUse"
+        here = router.link is None or router.sender is None or router.link.index in changed
+        return here or router.core.fitness.waits_for_address
 
     def command(self, message: ipc.ToVrrp, now: int) -> None:
         """Carries out what control says."""
@@ -150,6 +152,8 @@ class Engine:
                     self._arm(router)  # a MASTER was heard meanwhile
             elif name == _REFRESH:
                 self._refresh(now)
+            elif name == _LOOK_AGAIN:
+                self._attach_waiting(now)
 
     def stop(self, now: int) -> None:
         """Hands everything over; `finished` says when."""
@@ -185,6 +189,8 @@ class Engine:
             self._speech.unsent.forget(config.name)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
             self._attach(router, now)  # the members and the addresses decide on the source
+            if self._keeper.is_free_again(router):
+                self._handle(router, ev.AddressesFree(), now)
             self._listeners.acquaint([router])
 
     def _stays_where_it_is(self, router: RunningRouter, config: ipc.RouterConfig) -> bool:
@@ -233,20 +239,25 @@ class Engine:
                 router.down = found
                 self._close_ports()
                 self._handle(router, found, now)
+            if link is not None and found.reason == "NoInterface":
+                self.deadlines.arm(_LOOK_AGAIN, now + _LOOK_PERIOD)  # a socket that was refused, perhaps
             return
-        port = found
-        if before == (link, port):
+        if before == (link, found):
             return
         moved = router.link is not None and link is not None and router.link.index != link.index
         if moved and router.core.is_master:
             self._take_off([router])
         self._listeners.remove(router)
-        router.attach(link, port)
+        router.attach(link, found)
         assert link is not None
         self._listeners.add(link.index, router)
         self._listeners.acquaint([router])
         adopted = not router.core.is_master and self._keeper.adoptable(router)
-        self._handle(router, ev.LinkUp(port.source, adopted), now)
+        self._handle(router, ev.LinkUp(found.source, adopted), now)
+
+    def _attach_waiting(self, now: int) -> None:
+        for waiting in [other for other in self._routers.values() if other.sender is None]:
+            self._attach(waiting, now)
 
     def _take_off(self, routers: Collection[RunningRouter], keep: Collection[Place] = ()) -> None:
         """Removes these routers' addresses, but not what another MASTER here has by now: an address may have moved
@@ -263,7 +274,7 @@ class Engine:
         self._keeper.remove(routers, others.union(keep))
 
     def _close_ports(self) -> None:
-        senders = {other.sender for other in self._routers.values() if other.sender is not None}
+        senders = {sender for router in self._routers.values() if (sender := router.sender) is not None}
         self._ports.close_unused(self._listeners.places, senders)
 
     def _forget(self, router: RunningRouter, now: int) -> None:
@@ -274,8 +285,7 @@ class Engine:
             self._want(self._routers[name], effects)
         self.deadlines.forget(router.name)
         self._close_ports()
-        for waiting in [other for other in self._routers.values() if other.sender is None]:
-            self._attach(waiting, now)  # its VRID may be free now
+        self._attach_waiting(now)  # the VRID of one may be free now
         if router.successor is not None:
             self._create(router.successor, now, router.contributions)
         elif not self._stopping:

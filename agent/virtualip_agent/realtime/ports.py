@@ -5,6 +5,7 @@ other those of everybody else: a neighbour who sends more than can be read fills
 MASTER's advertisements go on being heard. Without that, 300,000 packets a second made a BACKUP take over falsely.
 """
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +14,8 @@ from typing import Final
 from virtualip_agent.realtime.packet_filter import Sources
 from virtualip_agent.realtime.vrrp_sockets import Receiver, Sender, family_of
 from virtualip_agent.rtnetlink import Link
+
+log = logging.getLogger(__name__)
 
 _MOST_KNOWN: Final = 128
 """Source addresses that a filter has; of more (16 members of very many VirtualIPs) the rest are with the others."""
@@ -24,6 +27,8 @@ class _Pair:
     others: Receiver
     vrids: set[int]
     sources: frozenset[bytes] = field(default_factory=frozenset)
+    crowded: bool = False
+    """It was said that a filter did not fit."""
 
     @property
     def both(self) -> tuple[Receiver, Receiver]:
@@ -37,6 +42,17 @@ class _Pair:
         self.known.listen_to(vrids, Sources(sources, wanted=True))
         self.others.listen_to(vrids, Sources(sources))
         self.vrids, self.sources = vrids, sources
+
+
+def _sort(pair: _Pair, vrids: set[int], sources: frozenset[bytes]) -> None:
+    """Where the kernel has no room for the filters (net.core.optmem_max, 20 KiB before Linux 6.7) they stay as they
+    are: those of before miss nobody."""
+    try:
+        pair.listen(vrids, sources)
+    except OSError as error:
+        if not pair.crowded:
+            log.warning("interface %d: filters stay as they are: %s", pair.known.index, error.strerror)
+        pair.crowded = True
 
 
 class Ports:
@@ -88,14 +104,14 @@ class Ports:
         """Who is known there: the first of these have a queue of their own."""
         pair = self._receivers.get((index, family))
         if pair is not None:
-            pair.listen(pair.vrids, frozenset(islice(sources, _MOST_KNOWN)))
+            _sort(pair, pair.vrids, frozenset(islice(sources, _MOST_KNOWN)))
 
     def close_unused(self, listening: set[tuple[int, int, int]], senders: set[Sender]) -> None:
         """Closes what no router needs: `listening` has interface index, family and VRID of those that are left."""
         for place, pair in list(self._receivers.items()):
             needed = {vrid for index, family, vrid in listening if (index, family) == place}
             if needed:
-                pair.listen(needed, pair.sources)
+                _sort(pair, needed, pair.sources)
             else:
                 self._close(pair)
                 del self._receivers[place]

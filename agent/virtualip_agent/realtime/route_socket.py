@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -64,7 +64,7 @@ class RouteSocket:
         for message in self._dump(rt.dump_links):
             link = rt.parse_link(message.payload)
             if link is not None:
-                interfaces.links[link.index] = link
+                interfaces.links[link.index] = self._incarnate(link)
         ending = set()
         for message in self._dump(rt.dump_addresses):
             address = rt.parse_address(message.payload)
@@ -94,6 +94,7 @@ class RouteSocket:
                 if error.errno != errno.ENOBUFS:
                     raise
                 log.warning("netlink notifications were lost; asking the kernel for everything")
+                self._discard_notifications()
                 before = self.interfaces.links.keys()
                 self.resynchronise()
                 changed |= before | self.interfaces.links.keys()
@@ -102,6 +103,22 @@ class RouteSocket:
                 # a refresh of our own lifetimes comes back to us, 250 at a time: not worth a look
                 if message.port != self._port:
                     changed |= self._take_in(message)
+
+    def _discard_notifications(self) -> None:
+        """What is in the queue is older than what is asked for next, and newer than what was lost."""
+        while True:
+            try:
+                self._note_deleted(rt.messages(self._notifications.recv(_DATAGRAM)))
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+    def _note_deleted(self, messages: Iterable[rt.Message]) -> None:
+        for message in messages:
+            if message.type == rt.RTM_DELLINK and (link := rt.parse_link(message.payload)) is not None:
+                self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
 
     def _take_in(self, message: rt.Message) -> set[int]:
         """The index of the interface that it is about, where it is news."""
@@ -124,7 +141,7 @@ class RouteSocket:
         interfaces = self.interfaces
         if there:
             known = interfaces.links.get(link.index)
-            interfaces.links[link.index] = replace(link, incarnation=self._deleted_links.get(link.index, 0))
+            interfaces.links[link.index] = self._incarnate(link)
             return known != interfaces.links[link.index]
         # what comes back with the same index (from another namespace, say) has none of the memberships of before
         self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
@@ -132,6 +149,9 @@ class RouteSocket:
             interfaces.drop(address)
         interfaces.forwarding.discard(link.index)
         return interfaces.links.pop(link.index, None) is not None
+
+    def _incarnate(self, link: rt.Link) -> rt.Link:
+        return replace(link, incarnation=self._deleted_links.get(link.index, 0))
 
     def change(self, changes: Sequence[Change]) -> list[int]:
         """Carries out all changes in as few sends as possible; an errno for each, 0 where it was done. Never raises
@@ -169,7 +189,7 @@ class RouteSocket:
 
     def _is_done(self, change: Change) -> bool:
         known = self.interfaces.addresses.get(key_of(change.address))
-        return (known is not None and known.tag == rt.TAG) if change.add else known is None
+        return (known is not None and self.interfaces.is_ours(known)) if change.add else known is None
 
     def _note(self, change: Change, result: int) -> None:
         key = key_of(change.address)

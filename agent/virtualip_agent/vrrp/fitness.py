@@ -50,6 +50,11 @@ class Fitness:
         self.refused = self.retry_at = None
 
     @property
+    def waits_for_address(self) -> bool:
+        """Whether somebody else's address was in the way; whatever else is the matter meanwhile."""
+        return self.refused is not None and self.refused.reason == "AddressInUse"
+
+    @property
     def holds_nothing(self) -> bool:
         """Whether there is nothing that a MASTER could hand over: it cannot send, or the addresses are not its own."""
         return self.link_down is not None or self.refused is not None or bool(self.claimed)

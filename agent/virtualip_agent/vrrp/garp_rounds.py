@@ -20,6 +20,7 @@ class GarpRounds:
         self._at: deque[int] = deque()
         self._refreshed_at = 0
         self._announcing_until = 0
+        self._contested_until = 0
 
     def announce(self, garp: Garp, now: int, *, lifetime: int = 0) -> None:
         """A first round has just been said: plans the burst of which it is part, and a second burst after the delay,
@@ -32,7 +33,8 @@ class GarpRounds:
         if garp.delay:
             times.update(now + garp.delay + number * garp.interval for number in range(garp.repeat))
         if lifetime:
-            times.update(range(now + _CONTESTED, now + lifetime + _MARGIN + 1, _CONTESTED))
+            self._contested_until = now + lifetime + _MARGIN
+        times.update(range(now + _CONTESTED, self._contested_until + 1, _CONTESTED))
         self._at = deque(sorted(times))
         self._refreshed_at = now
         self._announcing_until = self._at[-1] if self._at else now

@@ -88,7 +88,8 @@ class MasterSchedule:
 
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""
-        return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval
+        late = settings.advert_interval // 16  # an advertisement waits for those that are due in the same slot
+        return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval + late
 
     def may_reply(self, now: int) -> bool:
         """Whether a losing advertisement is answered now; it counts as answered. One that came too soon after another

@@ -50,6 +50,7 @@ class MasterWatch:
     def startup(self, settings: Settings, now: int) -> bool:
         """RFC 9568, section 6.4.1. True where nothing was listened to before."""
         if self._listening_since is not None:
+            self._unlearn(settings, now)
             return False
         self._listening_since = now
         self._seen_at = None
@@ -109,9 +110,13 @@ class MasterWatch:
 
     def settings_changed(self, own_priority: int, settings: Settings, now: int) -> None:
         """An edit. While a MASTER is heard its interval stays: ours will be its own when the edit has reached it."""
-        if self._seen_at is None:
-            self._learned_interval = settings.advert_interval
+        self._unlearn(settings, now)
         self.compare(own_priority, settings, now)
+
+    def _unlearn(self, settings: Settings, now: int) -> None:
+        """The interval of a MASTER that is gone says nothing about the next one."""
+        if self._silent(settings, now):
+            self._learned_interval = settings.advert_interval
 
     def heard(
         self, advertisement: Advertisement, source: bytes, own_priority: int, settings: Settings, now: int

@@ -8,6 +8,7 @@ from virtualip_agent.vrrp.packet import Drop
 from virtualip_agent.vrrp.settings import Settings
 
 _INTERVALS: Final = 3
+_MOST_REMEMBERED: Final = 64
 _MOST_FOREIGN: Final = 8
 """A flood of made-up sources is counted, and told of the first."""
 
@@ -68,6 +69,9 @@ class Reception:
             }
             if len(kept) != len(self.mismatches):
                 self.mismatches = kept
+        if len(self._until) > _MOST_REMEMBERED:
+            told = self.foreign.keys() | self.mismatches.keys()
+            self._until = {source: until for source, until in self._until.items() if source in told}
 
     def _count(self, name: str) -> None:
         self.drops[name] = self.drops.get(name, 0) + 1

@@ -163,8 +163,8 @@ class VirtualRouter(MasterDuties):
         self._report.reason = "AskingSegment"
 
     def _segment_answered(self, by: str, now: int, effects: Effects) -> None:
-        if not self._question.open:
-            return  # a MASTER was heard meanwhile
+        if not self._question.open or self.fitness.link_down is not None:
+            return  # a MASTER was heard meanwhile; or nobody can have heard the question
         if by and not self._question.respects(now):
             self._question.settle()
             by = ""
@@ -338,7 +338,7 @@ class VirtualRouter(MasterDuties):
                     # a resignation counts only from the address that was heard as MASTER
                     self._advertise(now, effects)
             self._watch.master = event.source
-        elif self._phase is Phase.BACKUP and event.adopted:
+        elif self._phase is Phase.BACKUP and event.adopted and not self._watch.adopted:
             effects.append(fx.RemoveAddresses())  # we take part already: they are not ours to hold
         elif self._phase in (Phase.INITIALIZE, Phase.FAULT):
             self._watch.adopted = event.adopted

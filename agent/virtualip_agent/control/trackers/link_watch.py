@@ -64,10 +64,22 @@ class LinkWatch:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 log.error("netlink: %s", error)
+            self._discard(opened)
             self._catch_up()
         if self.links != before:
             for listener in tuple(self._listeners):
                 listener()
+
+    def _discard(self, opened: socket.socket) -> None:
+        """What is in the queue is older than what is asked for next, and newer than what was lost."""
+        while True:
+            try:
+                opened.recv(_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    return
 
     def _take_in(self, message: rt.Message) -> None:
         if message.type not in (rt.RTM_NEWLINK, rt.RTM_DELLINK):

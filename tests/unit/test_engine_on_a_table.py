@@ -1,0 +1,196 @@
+"""What keeps a router from taking part is looked at again by itself: the engine whose kernel is a table."""
+
+import dataclasses
+import errno
+import os
+import socket
+from typing import Any
+
+import msgspec
+import pytest
+
+from fuzz.bench_engine import INDEX, VIPS, BenchEngine, _config
+from virtualip_agent import ipc
+from virtualip_agent import rtnetlink as rt
+from virtualip_agent.realtime.interfaces import Interfaces, key_of
+from virtualip_agent.realtime.ports import _Pair, _sort
+from virtualip_agent.realtime.route_socket import Change, RouteSocket
+from virtualip_agent.rtnetlink import Address, Link
+from virtualip_agent.vrrp.timing import SECOND
+
+NAME = "v3-4"
+ANOTHER = "192.168.122.210/24"
+
+
+class Table(BenchEngine):
+    """One router on eth0, which somebody else's address may be on."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        self.config = msgspec.structs.replace(_config(4, 51), name=NAME, **config)
+        for router in list(self.engine._routers):
+            self.engine.command(ipc.RemoveRouter(router), self.now)
+        self.engine.flush(self.now)
+        self.interfaces: Interfaces = self.engine._routes.interfaces
+        self.theirs = Address(INDEX, VIPS[4, 51], 32)
+
+    def set(self, **changes: Any) -> None:
+        self.config = msgspec.structs.replace(self.config, **changes)
+        self.engine.command(ipc.SetRouter(self.config), self.now)
+        self.engine.flush(self.now)
+
+    def contribute(self, contribution: ipc.Contribution) -> None:
+        self.engine.command(ipc.SetContributions(NAME, {"check": contribution}), self.now)
+        self.engine.flush(self.now)
+
+    def news(self) -> None:
+        self.engine.links_changed(self.now, {INDEX})
+        self.engine.flush(self.now)
+
+    @property
+    def state(self) -> tuple[str, str]:
+        router = self.engine._routers[NAME]
+        assert router.last is not None
+        return str(router.core.state), router.last.reason
+
+    @property
+    def holds(self) -> bool:
+        return any(self.interfaces.is_ours(found) for found in self.interfaces.on_interface(INDEX))
+
+
+@pytest.fixture
+def refused() -> Table:
+    """Somebody's address is in the way."""
+    table = Table(trackers=("check",))
+    table.interfaces.put(table.theirs)
+    table.set()
+    table.contribute(ipc.Contribution(0))
+    table.run(6 * SECOND)
+    assert table.state == ("FAULT", "AddressInUse")
+    return table
+
+
+def test_an_address_that_became_free_while_a_tracker_had_failed_is_taken(refused: Table) -> None:
+    refused.contribute(ipc.Contribution(0, True, False))
+    refused.interfaces.drop(refused.theirs)
+    refused.news()
+    refused.contribute(ipc.Contribution(0))
+    refused.run(6 * SECOND)
+    assert refused.state == ("MASTER", "NoMaster")
+
+
+def test_an_address_that_is_edited_away_is_not_waited_for(refused: Table) -> None:
+    refused.set(addresses=(ANOTHER,))
+    refused.run(6 * SECOND)
+    assert refused.state == ("MASTER", "NoMaster")
+
+
+def test_an_address_that_became_free_while_there_was_no_carrier_is_taken(refused: Table) -> None:
+    link = refused.interfaces.links[INDEX]
+    refused.interfaces.links[INDEX] = dataclasses.replace(link, running=False)
+    refused.news()
+    refused.interfaces.drop(refused.theirs)
+    refused.news()
+    refused.interfaces.links[INDEX] = link
+    refused.news()
+    refused.run(6 * SECOND)
+    assert refused.state == ("MASTER", "NoMaster")
+
+
+def test_a_unicast_master_whose_last_peer_is_deleted_keeps_the_address() -> None:
+    table = Table(transport="Unicast", members=("192.168.122.102",))
+    table.set()
+    table.run(6 * SECOND)
+    table.set(members=(), lifetime=30)
+    table.run(60 * SECOND)
+    assert (table.state, table.holds) == (("MASTER", "NoMaster"), True)
+
+
+def test_a_socket_that_could_not_be_opened_is_opened_five_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table()
+    attempts = []
+
+    def full(*_: Any) -> Any:
+        attempts.append(table.now)
+        raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(table.engine._ports, "open", full)
+        table.set()
+        assert table.state == ("FAULT", "NoInterface")
+        table.run(12 * SECOND)
+    assert [moment - attempts[0] for moment in attempts] == [0, 5 * SECOND, 10 * SECOND]
+    table.run(9 * SECOND)
+    assert table.state == ("MASTER", "NoMaster")
+
+
+class Full:
+    """A receiver whose filter does not fit into the kernel's memory."""
+
+    index = INDEX
+
+    def listen_to(self, *_: Any) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+
+def test_filters_that_do_not_fit_stay_as_they_are_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    full: Any = Full()
+    pair = _Pair(full, full, {51})
+    for _ in range(3):
+        _sort(pair, {51}, frozenset({b"\x0a\0\0\1"}))
+    assert (pair.vrids, pair.sources) == ({51}, frozenset())
+    assert [record.getMessage() for record in caplog.records] == [
+        "interface 2: filters stay as they are: Cannot allocate memory"
+    ]
+
+
+class Overrun:
+    """A netlink socket: what it holds, an error among it."""
+
+    def __init__(self, *held: bytes | int) -> None:
+        self.held = list(held)
+
+    def recv(self, _size: int) -> bytes:
+        if not self.held:
+            raise BlockingIOError
+        first = self.held.pop(0)
+        if isinstance(first, int):
+            raise OSError(first, os.strerror(first))
+        return first
+
+    def send(self, _data: bytes) -> None: ...
+
+
+def a_route_socket(monkeypatch: pytest.MonkeyPatch, found: Interfaces, **sockets: Any) -> RouteSocket:
+    routes = RouteSocket.__new__(RouteSocket)
+    values = {"interfaces": Interfaces(), "_deleted_links": {}, "_port": 4711, "_sequence": 0} | sockets
+    for name, value in values.items():
+        setattr(routes, name, value)
+    monkeypatch.setattr(routes, "resynchronise", lambda: setattr(routes, "interfaces", found))
+    return routes
+
+
+def test_after_an_overrun_older_news_does_not_stand_over_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells of the overrun first, and then hands out what was in the queue."""
+    now = Interfaces()
+    now.links[2] = Link(2, "eth0", b"\x52\x54\0\0\0\1", up=True, running=True)
+    body = rt._IFINFOMSG.pack(socket.AF_UNSPEC, 1, 2, 0x1, 0) + rt._attribute(3, b"eth0\0")
+    lost_carrier = rt._message(rt.RTM_NEWLINK, 0, 0, body)
+    gone = rt._message(rt.RTM_DELLINK, 0, 0, body)
+    notifications = Overrun(errno.ENOBUFS, lost_carrier, gone)
+    routes = a_route_socket(monkeypatch, now, _notifications=notifications)
+    assert routes.read_notifications() == {2}
+    assert routes.interfaces.links[2].running
+    assert routes._deleted_links == {2: 1}  # its sockets are deaf, though it is there again
+
+
+@pytest.mark.parametrize("tag", [rt.TAG, 0], ids=["tagged", "before Linux 5.18"])
+def test_a_batch_whose_answer_is_lost_is_done_where_the_address_is_there(
+    monkeypatch: pytest.MonkeyPatch, tag: int
+) -> None:
+    ours = Address(2, VIPS[4, 51], 24, tag)
+    found = Interfaces()
+    found.put(ours)
+    found.ours.add(key_of(ours))
+    routes = a_route_socket(monkeypatch, found, _requests=Overrun(errno.ENOBUFS))
+    assert routes.change([Change(ours, add=True, lifetime=5)]) == [0]
