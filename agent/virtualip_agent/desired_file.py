@@ -47,7 +47,7 @@ def decode(content: bytes) -> DesiredVirtualIP:
         )
     except InvalidResource:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidResource((FieldError("", f"not a desired file: {error!r}"),)) from None
 
 

@@ -54,8 +54,8 @@ class NeverBlockingHandler(logging.Handler):
 
 def configure(process: str, log_format: str, level: str) -> None:
     """`process` is the command; `log_format` is text or json; `level` one of logging's names in lower case."""
-    # every address of the node hangs on this one
-    handler = NeverBlockingHandler() if process == "vrrp" else logging.StreamHandler()
+    # on the one every address of the node hangs, on the other every tracker
+    handler = NeverBlockingHandler() if process in ("vrrp", "control") else logging.StreamHandler()
     if log_format == "json":
         handler.setFormatter(JsonFormatter())
     else:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from virtualip_api.capabilities import SCRIPT_CAPABILITIES
 from virtualip_api.command import NOBODY, bound, check_path, parse_command, parse_user
@@ -174,9 +175,20 @@ def _parse_interface(fields: Fields) -> InterfaceTracker:
     return InterfaceTracker(name)
 
 
+def _url(fields: Fields) -> str:
+    url = _matching(fields, "url", _URL, "an http or https URL without user, fragment or spaces", 2048)
+    bracketed = url.partition("[")[2].partition("]")[0] if url else ""
+    if bracketed:
+        try:
+            IPv6Address(bracketed)
+        except ValueError:
+            fields.error("url", f"[{bracketed}] is not an IPv6 address")
+    return url
+
+
 def _parse_http(fields: Fields) -> HttpTracker:
     http = HttpTracker(
-        url=_matching(fields, "url", _URL, "an http or https URL without user, fragment or spaces", 2048),
+        url=_url(fields),
         interval=fields.duration("interval", SHORTEST_INTERVAL, 60 * MINUTE, SECOND),
         timeout=fields.duration("timeout", SHORTEST_INTERVAL, MINUTE, 2 * SECOND),
         rise=fields.integer("rise", 1, MOST_IN_A_ROW, 1),

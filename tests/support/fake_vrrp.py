@@ -83,6 +83,17 @@ class FakeVrrp:
         for client in self._clients:
             self._loop.add_reader(client, self._read, client)
 
+    def read_one(self) -> None:
+        """Reads a single message while paused: there is room for another."""
+        (client,) = self._clients
+        self._obey(ipc.decode_to_vrrp(client.recv(ipc.LARGEST_MESSAGE)))
+
+    def forget_all(self) -> None:
+        """It was started anew."""
+        self.routers.clear()
+        self.states.clear()
+        self.contributions.clear()
+
     def give_way(self) -> None:
         """The control that commanded is gone: the first of those who wait does now."""
         self.taken = False

@@ -260,3 +260,10 @@ def test_selectors_have_kubernetes_meaning(selector: dict[str, Any], labels: dic
     spec = parse_spec({"addresses": ["192.0.2.10/32"], "vrid": 7, "nodeSelector": selector})
     assert isinstance(spec.node_selector, LabelSelector)
     assert spec.node_selector.matches(labels) is selected
+
+
+@pytest.mark.parametrize("host", ["[127.0.0.1]", "[1.2.3]", "[::g]", "[:::]"])
+def test_what_stands_in_brackets_in_a_url_is_an_ipv6_address(host: str) -> None:
+    tracker = {"name": "api", "http": {"url": f"http://{host}:8080/"}}
+    with pytest.raises(InvalidResource, match=r"spec.trackers\[0\].http.url"):
+        parse_spec({"addresses": ["192.0.2.1/32"], "vrid": 51, "trackers": [tracker]})

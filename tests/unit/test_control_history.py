@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from virtualip_agent import ipc
 from virtualip_agent.control.history import History, previous_path, read_history
 
@@ -121,3 +123,19 @@ def test_what_is_seen_on_the_segment_is_noted_when_it_begins_and_ends_and_not_ag
         ("over", "Stranger", "02:00:00:00:00:66"),
     ]
     assert History(path)._last["web"][0] == "MASTER"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"name": "a", "to": "seen", "time": "t", "kind": "x", "address": "y"}',
+        '{"name": ["a"], "to": "MASTER", "time": "t"}',
+        "[" * 100_000,
+    ],
+    ids=["without a message", "a name that is a list", "nested without end"],
+)
+def test_a_line_of_which_nobody_has_thought_costs_itself_alone(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "history.jsonl"
+    known = '{"name": "web", "to": "MASTER", "time": "2026-01-01T00:00:00Z"}'
+    path.write_text(f"{line}\n{known}\n")
+    assert History(path)._last == {"web": ("MASTER", "2026-01-01T00:00:00Z")}

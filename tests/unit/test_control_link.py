@@ -287,3 +287,33 @@ async def test_a_vrrp_that_serves_another_control_owes_no_sign_of_life(tmp_path:
     assert control.link.answering
     assert control.away == 0
     vrrp.stop()
+
+
+async def test_a_question_while_the_socket_is_full_does_not_cost_what_is_still_to_be_told(
+    vrrp: FakeVrrp, control: Control
+) -> None:
+    control.link.start()
+    await control.until(lambda: control.link.hello is not None)
+    vrrp.pause()
+    fat = tuple(bytes(4096) for _ in range(8))
+    control.want(*(router(f"vip{number}", announcements=fat) for number in range(100)))
+    assert len(control.link._told_routers) < 100
+    vrrp.read_one()
+    assert await control.link.statistics() is None  # it would have fitted
+    vrrp.resume()
+    await vrrp.until(lambda: vrrp.complete)
+    assert len(vrrp.routers) == 100
+
+
+async def test_a_router_that_was_gone_when_it_was_to_be_withdrawn_is_told_to_be_gone(
+    vrrp: FakeVrrp, control: Control
+) -> None:
+    control.link.start()
+    control.want(router("web"), router("api"))
+    await control.until(lambda: control.link.states.keys() == {"web", "api"})
+    vrrp.stop()
+    await control.until(lambda: control.away == 1)
+    control.want(router("api"))
+    vrrp.forget_all()
+    vrrp.start()
+    await control.until(lambda: control.link.states.keys() == {"api"})

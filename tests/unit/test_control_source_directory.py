@@ -229,3 +229,19 @@ def test_a_file_deleted_while_control_was_away_is_withdrawn(tmp_path: Path) -> N
     restarted.seed("a.yaml", before.instances["a.yaml"])
     restarted.rescan(0)
     assert restarted.names(1) == []
+
+
+@pytest.mark.parametrize(
+    "odd", ["annotations: {2024-01-01: x}", "annotations: &a {b: *a}", "annotations: {!!binary aGk=: x}"]
+)
+def test_a_file_of_which_nobody_has_thought_costs_itself_alone(tmp_path: Path, odd: str) -> None:
+    good = "apiVersion: virtualip.dev/v1alpha1\nkind: VirtualIP\nmetadata: {name: NAME}\n"
+    good += "spec: {addresses: [192.0.2.1/32], vrid: 51, interface: eth0}\n"
+    for name in ("a", "z"):
+        (tmp_path / f"{name}.yaml").write_text(good.replace("NAME", name))
+    (tmp_path / "odd.yaml").write_text(good.replace("{name: NAME}", f"{{name: odd, {odd}}}"))
+    directory = SourceDirectory(tmp_path, (".yaml",), interpret_manifest, "server1")
+    assert directory.rescan(0.0)
+    assert directory.instances.keys() == {"a.yaml", "z.yaml"}
+    (problem,) = directory.problems
+    assert problem.where == "odd.yaml"

@@ -151,3 +151,32 @@ def test_after_the_end_the_last_words_stay_and_nothing_runs() -> None:
     world.board.close()
     assert world.alive == []
     assert world.board.contributions("web") == {"apache": Contribution(10)}
+
+
+def test_a_tracker_that_cannot_be_started_fails_and_costs_no_other_one() -> None:
+    class Broken(World):
+        def _start(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker:
+            if isinstance(check, FileTracker):
+                raise ValueError("of what nobody has thought")
+            return super()._start(check, report, origin)
+
+    world = Broken()
+    world.board.run({"web": (tracker(),)})
+    world.started[0].report(Check(True))
+    broken = Tracker("broken", FileTracker("/x"), weight=1)
+    world.board.run({"api": (broken,), "web": (tracker(),), "zoo": (tracker(),)})
+    assert (len(world.started), len(world.alive)) == (2, 2)
+    assert world.board.contributions("web")["apache"].healthy
+    (status,) = world.board.statuses("api")
+    assert (status.healthy, status.message) == (False, "cannot be started: of what nobody has thought")
+
+
+def test_a_renamed_tracker_keeps_its_result_until_it_has_its_own() -> None:
+    world = World()
+    world.board.run({"web": (tracker("apache"), tracker("other", "nginx"))})
+    world.started[0].report(Check(True))
+    before = world.board.contributions("web")["apache"]
+    world.board.run({"web": (tracker("httpd"), tracker("other", "nginx"))})
+    assert world.board.contributions("web") == {"httpd": before}
+    assert world.resumed[-1]
+    assert len(world.alive) == 2

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from segment import Namespace, unavailable
+from virtualip_agent.control.trackers import link_watch
 from virtualip_agent.control.trackers.base import Check, Result
 from virtualip_agent.control.trackers.interface import RunningInterfaceTracker, result_of
 from virtualip_agent.control.trackers.link_watch import LinkWatch
@@ -156,3 +159,26 @@ async def test_lost_notifications_are_made_up_for_by_asking_again(node: Namespac
         node.run("ip -batch -", stdin=flap + "link set ens9 up")
         with node.entered():  # the question is asked in the namespace
             await watched.becomes(Check(True, "up"))
+
+
+async def test_a_kernel_that_could_not_be_asked_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    links, results = LinkWatch(), asyncio.Queue[Result]()
+    answers = [False, True, False, True]
+
+    def ask(watch: LinkWatch = links) -> None:
+        if not answers.pop(0):
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        watch.links = table(link(2, "ens9", running=bool(answers)))
+
+    monkeypatch.setattr(links, "_ask_for_all", ask)
+    monkeypatch.setattr(link_watch, "RETRY", 0.001)
+    monkeypatch.setattr("virtualip_agent.control.trackers.interface.RETRY", 0.001)
+    tracker = RunningInterfaceTracker(InterfaceTracker("ens9"), results.put_nowait, links)
+    try:
+        async with asyncio.timeout(5):
+            assert await results.get() == Check(False, "the kernel does not tell: No buffer space available")
+            assert await results.get() == Check(True, "up")
+            links._catch_up()  # an overrun, and nobody answers
+            assert await results.get() == Check(False, "without carrier")
+    finally:
+        tracker.close()

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -130,3 +131,31 @@ async def test_nothing_is_reported_once_it_is_closed() -> None:
         reports = one.reports
         await asyncio.sleep(0.25)
         assert one.reports == reports
+
+
+async def test_a_lookup_for_which_there_is_no_thread_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        for _ in range(connect.MOST_LOOKUPS + 1):
+            with pytest.raises(connect.NotConnected, match="name not resolved: can't start new thread"):
+                await connect._look_up("localhost", 80)
+    async with asyncio.timeout(5):
+        assert await connect._look_up("localhost", 80)
+
+
+async def test_more_names_than_lookups_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, release = socket.getaddrinfo, threading.Event()
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        release.wait()
+        return look_up(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    asked = [asyncio.create_task(connect._look_up("localhost", 80)) for _ in range(connect.MOST_LOOKUPS + 4)]
+    await asyncio.sleep(0)
+    release.set()
+    async with asyncio.timeout(5):
+        assert all(await asyncio.gather(*asked))

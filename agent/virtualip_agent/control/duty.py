@@ -1,9 +1,10 @@
 """The control process on duty: what is declared and measured goes to vrrp, what vrrp says goes to the state socket."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from virtualip_agent import ipc
 from virtualip_agent.control.compile import compile_routers
@@ -14,7 +15,7 @@ from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.link import Link
 from virtualip_agent.control.notifier import Audience, Notifier
 from virtualip_agent.control.publisher import Publisher
-from virtualip_agent.control.spawner_client import Spawner
+from virtualip_agent.control.spawner_client import Spawner, answered
 from virtualip_agent.control.spawner_policy import Policy
 from virtualip_agent.control.state import statistics_line
 from virtualip_agent.control.state_server import StateServer
@@ -33,6 +34,9 @@ from virtualip_api.notify import Notify
 
 if TYPE_CHECKING:
     from virtualip_agent.control.instance import Instance
+
+_LEFTOVERS: Final = 5.0
+"""Seconds for which what a notify command has left behind may take to end when it is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +216,12 @@ class Duty:
 
     async def _notify(self, notify: Notify, command: tuple[str, ...], name: str) -> Outcome:
         run = await self._spawner.start(command, notify.user, (), {"VIRTUALIP_NAME": name}, notify.timeout / SECOND)
-        outcome = await run.result
-        await run.ended.wait()  # never two at once, not even what is left of the one before
+        outcome = await answered(run, notify.timeout / SECOND)
+        try:
+            async with asyncio.timeout(_LEFTOVERS):
+                await run.ended.wait()  # never two at once, not even what is left of the one before
+        except TimeoutError:
+            return Outcome(False, "something of it does not end")
         return outcome
 
     def _notify_failed(self, name: str) -> None:

@@ -1,6 +1,7 @@
 """Every transition, and what was seen on the segment, one JSON object a line, on the node itself: readable when the API
 is not. Bounded."""
 
+import contextlib
 import json
 import logging
 import os
@@ -36,12 +37,16 @@ class History:
         self._seen: dict[str, dict[tuple[str, str], str]] = {}
         """Name -> (kind, address) -> message, of what was seen on the segment and is not over."""
         for record in read_history(path):
-            if "kind" not in record:
-                self._last[record["name"]] = (record["to"], record["time"])
-            elif record["to"] == SEEN:
-                self._seen.setdefault(record["name"], {})[record["kind"], record["address"]] = record["message"]
-            else:
-                self._seen.get(record["name"], {}).pop((record["kind"], record["address"]), None)
+            with contextlib.suppress(KeyError, TypeError):  # by another version, or by hand
+                self._remember(record)
+
+    def _remember(self, record: dict[str, Any]) -> None:
+        if "kind" not in record:
+            self._last[record["name"]] = (record["to"], record["time"])
+        elif record["to"] == SEEN:
+            self._seen.setdefault(record["name"], {})[record["kind"], record["address"]] = record["message"]
+        else:
+            self._seen.get(record["name"], {}).pop((record["kind"], record["address"]), None)
 
     def transition(self, state: RouterState) -> None:
         """Notes that a router entered a state, unless that is the last thing noted (a restarted control hears it
@@ -119,7 +124,7 @@ def read_history(path: Path) -> Iterator[dict[str, Any]]:
         for line in content.decode(errors="replace").splitlines():
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict) and {"name", "to", "time"} <= record.keys():
                 yield record

@@ -65,7 +65,7 @@ def load(path: Path, node: str) -> LastGood:
         )
     except FileNotFoundError:
         return LastGood()
-    except (NotReadable, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (NotReadable, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("the last good state cannot be read: %r", error)
         return LastGood()
 

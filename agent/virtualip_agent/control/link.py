@@ -60,6 +60,8 @@ class Link:
         """vrrp's, while it is there."""
         self.states: dict[str, ipc.RouterState] = {}
         """vrrp's last word of each router; it stays when vrrp goes."""
+        self._told_of: set[str] | None = None
+        """The routers of which vrrp has said something since its Hello, until its first answer."""
         self._counting = asyncio.Lock()
         self._asking: deque[asyncio.Future[ipc.Statistics] | None] = deque()
         """Who waits for which of vrrp's answers to come, in order; None: nobody, it is a sign of life."""
@@ -123,6 +125,8 @@ class Link:
                 return None
 
     def _ask(self, names: tuple[str, ...], who: "asyncio.Future[ipc.Statistics] | None") -> bool:
+        if self._writing:
+            return False  # what differs is to be said first
         sent = self._send(iter((ipc.GetStatistics(names),)))
         if sent:
             self._asking.append(who)
@@ -134,9 +138,20 @@ class Link:
             return
         routers = {name: counters for one in self._parts for name, counters in one.routers.items()}
         self._parts = []
+        self._bury()
         who = self._asking.popleft() if self._asking else None
         if who is not None and not who.done():
             who.set_result(msgspec.structs.replace(part, routers=routers))
+
+    def _bury(self) -> None:
+        """After an answer everything that vrrp had to say since its Hello is known: a router of which it said nothing,
+        and which is not wanted, was gone when it was to be withdrawn."""
+        if self._told_of is None or self._names is None:
+            return
+        for name in self.states.keys() - self._told_of - self._names:
+            del self.states[name]
+            self._on_message(ipc.RouterGone(name))
+        self._told_of = None
 
     def _ask_for_a_sign_of_life(self) -> None:
         """Every `ASK_EVERY`. By then whatever has come is read: the event loop does that before its timers."""
@@ -192,7 +207,7 @@ class Link:
         self._asking.clear()
         self._parts = []
         self._unanswered = 0
-        self.hello = None
+        self.hello = self._told_of = None
 
     def _lost(self, reason: str) -> None:
         log.warning("vrrp is away: %s", reason)
@@ -227,6 +242,8 @@ class Link:
                     self._greeted(message)
                 case ipc.RouterState():
                     self.states[message.name] = message
+                    if self._told_of is not None:
+                        self._told_of.add(message.name)
                 case ipc.RouterGone():
                     self.states.pop(message.name, None)
                 case ipc.Statistics():
@@ -238,6 +255,7 @@ class Link:
     def _greeted(self, hello: ipc.Hello) -> None:
         """vrrp is there, or has begun to listen to us: it gets the whole picture. While another commands, nothing."""
         self.hello = hello
+        self._told_of = set() if hello.active else None
         self._forget_what_was_told()
         self._flush()
 

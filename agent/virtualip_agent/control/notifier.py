@@ -213,6 +213,6 @@ def _remembered(path: Path) -> dict[str, Told]:
         }
     except FileNotFoundError:
         return {}
-    except (NotReadable, ValueError, TypeError, AttributeError) as error:
+    except (NotReadable, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         log.warning("what notify has told is not readable: %s", error)
         return {}

@@ -5,6 +5,7 @@ In a directory that people edit by hand, both count only when they have lasted a
 rename, and an address must not blink for that.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.control.interpret import Interpret, Problem, Reading
 from virtualip_agent.control.small_file import NotReadable, read_small_file
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -120,7 +123,12 @@ class SourceDirectory:
             return
         if known and content == known.content and known.withdrawing_since is None and not before.depends_on_others:
             return
-        reading = self._interpret(name, content, before.instances, self._node)
+        try:
+            reading = self._interpret(name, content, before.instances, self._node)
+        except Exception as error:
+            # whatever a file may hold that nobody has thought of costs that file, and not all others
+            log.exception("%s", self.path / name)
+            reading = _still(before, Problem(name, f"cannot be understood: {error!r}"))
         if not (before.instances.keys() - reading.instances.keys()):
             self._files[name] = _File(content, reading)
             return

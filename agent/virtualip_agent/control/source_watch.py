@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,9 @@ class SourceWatch:
         self._inotify = inotify
         self._on_change = on_change
         self._watch: Watch | None = None
+        self._place = (0, 0)
+        """Device and inode of what is watched."""
+        self._untold = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -35,22 +39,35 @@ class SourceWatch:
         self._look()
 
     def _look(self) -> bool:
-        if self._watch is None:
-            with contextlib.suppress(OSError):  # tried again at the next look, which is soon
+        self._watch_it()
+        try:
+            return self._directory.rescan(self._loop.time())
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._directory.waiting:
+                after = self._directory.removal_grace + _TIMER_SLACK
+            else:
+                after = SLOW_RESCAN if self._watch is not None else NOT_WATCHED
+            self._timer = self._loop.call_later(after, self._look_and_tell)
+
+    def _watch_it(self) -> None:
+        """The directory that is there under the path now."""
+        with contextlib.suppress(OSError):  # tried again at the next look, which is soon
+            there = os.stat(self._directory.path)
+            place = (there.st_dev, there.st_ino)
+            if self._watch is not None and place != self._place:
+                self._watch.close()
+                self._watch = None
+            if self._watch is None:
                 self._watch = self._inotify.watch(str(self._directory.path), self._happened)
-        changed = self._directory.rescan(self._loop.time())
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._directory.waiting:
-            after = self._directory.removal_grace + _TIMER_SLACK
-        else:
-            after = SLOW_RESCAN if self._watch is not None else NOT_WATCHED
-        self._timer = self._loop.call_later(after, self._look_and_tell)
-        return changed
+                self._place = place
 
     def _look_and_tell(self) -> None:
-        if self._look():
+        self._untold = self._look() or self._untold
+        if self._untold:
             self._on_change()
+            self._untold = False  # where that failed it is told again at the next look
 
     def _happened(self, happened: Happened) -> None:
         if happened.gone and self._watch is not None:

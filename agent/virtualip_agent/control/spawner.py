@@ -81,7 +81,8 @@ class Spawner:
                     break
                 self._take(json.loads(packet))
         for identifier in list(self._minders):
-            os.close(self._minders[identifier][1])
+            with suppress(OSError):  # it was stopped before
+                os.close(self._minders[identifier][1])
         deadline = time.monotonic() + _FAREWELL
         for pidfd, _ in self._minders.values():
             select.select([pidfd], [], [], max(0.0, deadline - time.monotonic()))

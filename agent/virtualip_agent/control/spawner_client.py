@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _LARGEST_ANSWER: Final = 1 << 14
 _BUFFER: Final = 1 << 18
+_SLOW_SPAWNER: Final = 3.0
+"""Seconds after a run's time limit. A script that is over it is told of at once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +33,15 @@ class Running:
     result: asyncio.Future[Outcome]
     """Never there where the run was stopped or the spawner has ended: that says nothing of what the script looks at."""
     ended: asyncio.Event
+
+
+async def answered(run: Running, timeout: float) -> Outcome:
+    """Its result; a failure where the spawner has none well after the run's own time limit (seconds)."""
+    try:
+        async with asyncio.timeout(timeout + _SLOW_SPAWNER):
+            return await asyncio.shield(run.result)
+    except TimeoutError:
+        return Outcome(False, "the script spawner does not answer")
 
 
 class SpawnerProcess:

@@ -83,12 +83,20 @@ def _mind(run: Run, tell: Tell, stop: int) -> None:
         _become_script(run, theirs, refusal_theirs)
     os.close(theirs)
     os.close(refusal_theirs)
-    problem = os.read(refusal, 512).decode(errors="replace")  # ends with execve, which closes the other end
+    # what the script lies on may hang: execve, which closes the other end, never comes then
+    deadline = began + run.timeout
+    ready = _readable([refusal, stop], max(0.0, deadline - time.monotonic()))
+    if refusal not in ready:
+        if stop not in ready:
+            tell(False, f"timed out after {run.timeout:g}s", "")
+        end_all()
+        return
+    problem = os.read(refusal, 512).decode(errors="replace")
     if problem:
         tell(False, f"cannot be run: {problem}", "")
         end_all()
         return
-    _follow(run, tell, stop, child, output, began + run.timeout)
+    _follow(run, tell, stop, child, output, deadline)
 
 
 def become(account: Account, capabilities: int) -> None:

@@ -1,15 +1,18 @@
 """All trackers of the node: which run, what they said last, and what that is worth."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from virtualip_agent.control.trackers.base import Origin, Report, Result, RunningTracker
+from virtualip_agent.control.trackers.base import Check, Origin, Report, Result, RunningTracker
 from virtualip_agent.control.trackers.contribution import contribution
 from virtualip_agent.ipc import Contribution
 from virtualip_api.status import TrackerStatus, format_time
 from virtualip_api.trackers import Tracker, TrackerKind
+
+log = logging.getLogger(__name__)
 
 
 class Starter(Protocol):
@@ -30,6 +33,12 @@ class _Entry:
     """Both made when the result comes: they are asked for whenever a neighbour changes."""
 
 
+def _renamed(tracker: Tracker, old: Mapping[str, _Entry], kept: Collection[str]) -> _Entry | None:
+    """What ran under a name that is gone and checks the same: its result holds until the new one has its own."""
+    gone = (entry for name, entry in old.items() if name not in kept)
+    return next((entry for entry in gone if entry.tracker.check == tracker.check), None)
+
+
 class TrackerBoard:
     """Runs what is declared. `on_change` is called with the VirtualIP's name when a result of its trackers changed."""
 
@@ -43,20 +52,21 @@ class TrackerBoard:
     def run(self, declared: Mapping[str, tuple[Tracker, ...]]) -> None:
         """Starts and stops trackers so that these run, by VirtualIP. One whose check is the same goes on, whatever
         its new weight."""
-        before, self._entries = self._entries, {}
+        before, after = self._entries, dict[str, dict[str, _Entry]]()
         for name, trackers in declared.items():
             old = before.get(name, {})
-            entries = self._entries[name] = {}
+            entries = after[name] = {}
+            kept = {tracker.name for tracker in trackers}
             for tracker in trackers:
-                entry = old.get(tracker.name)
-                if entry is not None and entry.tracker.check == tracker.check:
+                entry = old.get(tracker.name) or _renamed(tracker, old, kept)
+                if entry is not None and entry.tracker.name == tracker.name and entry.tracker.check == tracker.check:
                     del old[tracker.name]
                     entry.tracker = tracker
                     self._settle(entry)
                     entries[tracker.name] = entry
                 else:
                     entries[tracker.name] = self._begin(name, tracker, entry)
-        self._decided = ()
+        self._decided, self._entries = (), after
         for entries in before.values():
             for entry in entries.values():
                 if entry.running is not None:
@@ -69,7 +79,12 @@ class TrackerBoard:
             entry.result, entry.healthy, entry.since = before.result, before.healthy, before.since
             self._settle(entry)
         origin = Origin(name, tracker.name, resumed=entry.result is not None or name in self._decided)
-        entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result), origin)
+        try:
+            entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result), origin)
+        except Exception as error:
+            # a mistake of ours, which is to cost this one and not whatever else is declared
+            log.exception("%s: the tracker %s cannot be started", name, tracker.name)
+            self._reported(name, entry, Check(False, f"cannot be started: {error}"))
         return entry
 
     def _reported(self, name: str, entry: _Entry, result: Result) -> None:

@@ -13,6 +13,9 @@ MOST_LOOKUPS: Final = 8
 """At once. A resolver that hangs holds a thread for as long as it likes (getaddrinfo cannot be interrupted); more names
 than this then fail by their time limits, and addresses are not touched by it."""
 
+_TURN: Final = 0.02
+"""Seconds between two looks whether it is one's turn."""
+
 Address = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
 
 _lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
@@ -71,8 +74,8 @@ async def _look_up(host: str, port: int) -> list[Address]:
     """By a thread of its own, a daemon: one that hangs keeps neither the loop nor the end of the process waiting."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[list[Address]] = loop.create_future()
-    if not _lookups.acquire(blocking=False):
-        raise NotConnected("name not resolved: too many lookups hang")
+    while not _lookups.acquire(blocking=False):  # noqa: ASYNC110
+        await asyncio.sleep(_TURN)  # a semaphore of threads; and who asks has a time limit
 
     def settle(addresses: list[Address], problem: str) -> None:
         if not found.done():
@@ -94,5 +97,9 @@ async def _look_up(host: str, port: int) -> list[Address]:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, addresses, problem)
 
-    threading.Thread(target=look_up, name="lookup", daemon=True).start()
+    try:
+        threading.Thread(target=look_up, name="lookup", daemon=True).start()
+    except BaseException as error:
+        _lookups.release()
+        raise NotConnected(f"name not resolved: {error}") from None
     return await found

@@ -1,8 +1,10 @@
 """An interface that is up and running (keepalived.conf(5), track_interface), and what it is built on as well."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from virtualip_agent.control.trackers.base import Check, Report
+from virtualip_agent.control.trackers.link_watch import RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,10 +45,16 @@ class RunningInterfaceTracker:
         self._report = report
         self._links = links
         self._subscribed = False
+        self._again: asyncio.TimerHandle | None = None
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        self._again = None
         try:
-            links.subscribe(self._changed)
+            self._links.subscribe(self._changed)
         except OSError as error:
-            report(Check(False, f"the kernel does not tell: {error.strerror}"))
+            self._report(Check(False, f"the kernel does not tell: {error.strerror}"))
+            self._again = asyncio.get_running_loop().call_later(RETRY, self._subscribe)
             return
         self._subscribed = True
         self._changed()
@@ -56,6 +64,8 @@ class RunningInterfaceTracker:
 
     def close(self) -> None:
         """Stops listening."""
+        if self._again is not None:
+            self._again.cancel()
         if self._subscribed:
             self._subscribed = False
             self._links.unsubscribe(self._changed)

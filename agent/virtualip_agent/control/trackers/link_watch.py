@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 _DATAGRAM: Final = 1 << 17
 _BUFFER: Final = 1 << 20
+RETRY: Final = 1.0
+"""Seconds after which the kernel is asked again."""
 _ANSWER_TIMEOUT: Final = 0.2
 """The kernel answers within the call; this is only there so that a surprise cannot hang the process."""
 
@@ -66,9 +68,7 @@ class LinkWatch:
                 log.error("netlink: %s", error)
             self._discard(opened)
             self._catch_up()
-        if self.links != before:
-            for listener in tuple(self._listeners):
-                listener()
+        self._tell(before)
 
     def _discard(self, opened: socket.socket) -> None:
         """What is in the queue is older than what is asked for next, and newer than what was lost."""
@@ -92,12 +92,24 @@ class LinkWatch:
         else:
             self.links.pop(link.index, None)
 
+    def _catch_up_and_tell(self) -> None:
+        before = dict(self.links)
+        if self._socket is not None:
+            self._catch_up()
+        self._tell(before)
+
+    def _tell(self, before: dict[int, rt.Link]) -> None:
+        if self.links != before:
+            for listener in tuple(self._listeners):
+                listener()
+
     def _catch_up(self) -> None:
         """Notifications were lost."""
         try:
             self._ask_for_all()
         except OSError as error:
-            log.error("netlink: %s; what is known of interfaces may be old", error)
+            log.error("netlink: %s; what is known of interfaces may be old; asked again", error)
+            asyncio.get_running_loop().call_later(RETRY, self._catch_up_and_tell)
 
     def _ask_for_all(self) -> None:
         links: dict[int, rt.Link] = {}

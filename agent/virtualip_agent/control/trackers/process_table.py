@@ -224,7 +224,8 @@ class ProcessTable:
 
     def _note_fork(self, fork: Started) -> None:
         """A child has its parent's name: of the others nothing need be known."""
-        if fork.pid not in self._forked and any(fork.parent in wanted.pids for wanted in self._wanted.values()):
+        known = fork.parent in self._forked or any(fork.parent in wanted.pids for wanted in self._wanted.values())
+        if known and fork.pid not in self._forked:
             self._forked[fork.pid] = asyncio.get_running_loop().call_later(FORK_SETTLES, self._settled, fork.pid)
 
     def _settled(self, pid: int) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from virtualip_agent.control.spawner_client import Running, Spawner
+from virtualip_agent.control.spawner_client import Running, Spawner, answered
 from virtualip_agent.control.trackers.base import Origin, Report
 from virtualip_agent.control.trackers.periodic import Periodic
 from virtualip_agent.control.trackers.rise_fall import Outcome, RiseFall
@@ -30,7 +30,8 @@ class _Runs:
                 return Outcome(False, "the run before has not ended")
         check = self.check
         self.last = await self.spawner.start(check.command, check.user, check.capabilities, self.environment, timeout)
-        return await self.last.result
+        # the spawner keeps the time; but where it hangs itself, in a file system that does, it says nothing
+        return await answered(self.last, timeout)
 
     def stop(self) -> None:
         if self.last is not None:

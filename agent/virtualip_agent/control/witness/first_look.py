@@ -34,6 +34,7 @@ class FirstLook:
         """Those not asked for since it does."""
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._rounds: set[asyncio.Task[None]] = set()
 
     def run(self, configs: Mapping[str, RouterConfig]) -> None:
         """The virtual routers that vrrp is to run."""
@@ -59,8 +60,9 @@ class FirstLook:
 
     def close(self) -> None:
         """Ends it."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, *self._rounds):
+            if task is not None:
+                task.cancel()
 
     async def _run(self) -> None:
         while True:
@@ -72,11 +74,17 @@ class FirstLook:
             self._wake.clear()
             await asyncio.sleep(0)  # who asks in the same breath is asked for together
             names, self._soon = self._soon, set()
-            try:
-                await self._ask(names)
-            except Exception:
-                # vrrp does not wait for it
-                log.exception("the first look failed; it goes on")
+            # not one round after the other: who asks during one would be answered when vrrp waits no more
+            asking = asyncio.create_task(self._ask_safely(names))
+            self._rounds.add(asking)
+            asking.add_done_callback(self._rounds.discard)
+
+    async def _ask_safely(self, names: Iterable[str]) -> None:
+        try:
+            await self._ask(names)
+        except Exception:
+            # vrrp does not wait for it
+            log.exception("the first look failed; it goes on")
 
     async def _ask(self, names: Iterable[str]) -> None:
         posts = [
