@@ -134,7 +134,7 @@ class _Field:
         self.start(self.master)
         wait_for_vips(self.master, setup)
         self.start(self.pair.other(self.master))
-        time.sleep(2.0)
+        time.sleep(2.0 + 3.1 * setup.interval)  # ours does not preempt before it has listened for so long
 
     def __enter__(self) -> "_Field":
         return self
