@@ -78,6 +78,8 @@ class RouterConfig(msgspec.Struct, frozen=True):
     """Source addresses of the planned members, of the router's family."""
     sources: tuple[str, ...] | None = None
     """Our own addresses by which the others know us: it is sent from these alone. None: from whichever is best."""
+    alone: bool = False
+    """The plan knows of no other member."""
     unknown_to: tuple[str, ...] = ()
     """Nodes that would not hear us yet: until there are none we take no part."""
     strict_peers: bool = False

@@ -52,10 +52,11 @@ def test_to_name_the_interface_on_which_it_is_or_to_leave_the_name_out_moves_not
     before = [len(transitions(server)) for server in servers]
     for interface in ("eth0", None):
         for server in servers:
-            # another priority too, so that it is seen when the edit has arrived
-            priorities = [{"nodeName": f"server{n}", "priority": p} for n, p in ((1, 200), (2, 190))]
-            server.manifest("web.yaml", fast(interface=interface, nodePriorities=priorities if interface else None))
-        for server, priority in zip(servers, (200, 190) if interface else (100, 100), strict=True):
+            # other priorities too, so that it is seen when the edit has arrived
+            bases = (200, 190) if interface else (210, 180)
+            priorities = [{"nodeName": f"server{n}", "priority": base} for n, base in enumerate(bases, 1)]
+            server.manifest("web.yaml", fast(interface=interface, nodePriorities=priorities))
+        for server, priority in zip(servers, bases, strict=True):
             server.wait("web", lambda entry, it=priority: entry["priority"] == it)  # type: ignore[misc]
     wait_until_one_master(servers)
     assert [transitions(server)[old:] for server, old in zip(servers, before, strict=True)] == [[], []]

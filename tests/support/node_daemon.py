@@ -6,6 +6,7 @@ from pathlib import Path
 
 from barecluster import Node
 from barecluster.processes import children, end
+from barecluster.waiting import wait_until
 
 _START = 'log=$1; shift; setsid --fork "$@" >> "$log" 2>&1 < /dev/null'
 
@@ -30,6 +31,7 @@ class NodeDaemon:
         if pid := self._pid():
             end(pid)
         self._node.run("sh", "-c", _START, "sh", f"/var/log/{self._program}.log", *words)
+        wait_until(lambda: self.words == list(words), 10.0, f"{self._program} to run with {words}")
 
     @contextmanager
     def restarted(self, change: Callable[[list[str]], list[str]]) -> Iterator[None]:

@@ -101,9 +101,11 @@ def test_a_unicast_master_whose_last_peer_is_deleted_keeps_the_address() -> None
     table = Table(transport="Unicast", members=("192.168.122.102",))
     table.set()
     table.run(6 * SECOND)
-    table.set(members=(), lifetime=30)
+    table.set(members=(), alone=True, lifetime=30)
     table.run(60 * SECOND)
     assert (table.state, table.holds) == (("MASTER", "NoMaster"), True)
+    table.set(alone=False)  # as in a manifest that names nobody else, where others may go on
+    assert (table.state, table.holds) == (("FAULT", "NoPeers"), False)
 
 
 def test_a_socket_that_could_not_be_opened_is_opened_five_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:

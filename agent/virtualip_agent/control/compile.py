@@ -101,6 +101,7 @@ def compile_router(instance: Instance) -> RouterConfig:
         authentication=instance.password.ljust(LONGEST_PASSWORD, b"\0") if instance.password else b"",
         members=_of_family(instance.members, family),
         sources=_sources(instance, family),
+        alone=instance.alone,
         unknown_to=instance.unknown_to,
         strict_peers=spec.strict_peers,
         transport=spec.transport,

@@ -21,9 +21,9 @@ def locate(
         return None, LinkDown("NoInterface", problem)
     if not link.usable:
         return link, LinkDown("LinkDown", f"{link.name} is {'down' if not link.up else 'without carrier'}")
-    if router.unicast and not router.unicast_peers and not router.core.is_master:
-        # never to the group instead: nobody there would expect it; but who holds it while the others' Nodes are deleted
-        # goes on
+    if router.unicast and not router.unicast_peers and not (config.alone and router.core.is_master):
+        # never to the group instead: nobody there would expect it. Who holds it when all other Nodes are deleted goes
+        # on: no agent of theirs has a plan
         family = "IPv4" if router.family == socket.AF_INET else "IPv6"
         return link, LinkDown("NoPeers", f"transport is Unicast, and no other member has an {family} address")
     if config.unknown_to:
