@@ -1,6 +1,7 @@
 """`make test` runs in two lanes: most tests wait for timers, kubelets and neighbours, not for the processor.
 
-A group runs in one lane, in order: tests that share a cluster, or stand in one file. The longest begin.
+A group runs in one lane, in order: tests that share a cluster, or stand in one file. The longest begin. Those of the
+wire are one group too: a flood takes a core by real-time priority, and keepalived beside it would be late.
 """
 
 from collections.abc import Iterable
@@ -34,6 +35,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "LoadScopeSc
 
 def _group(nodeid: str) -> str:
     file = nodeid.split("::")[0]
+    if "/wire/" in file:
+        return "wire"
     if "/cluster/" not in file:
         return file
     return "nodes" if PurePosixPath(file).name.startswith("test_nodes_") else "apiserver"
