@@ -72,20 +72,21 @@ def test_kubectl_drain_moves_the_vip_before_the_pods_are_gone_and_uncordon_bring
     with house.applied("web"), cordons(house):
         house.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
         house.kubectl("wait", "--for=condition=Ready", "pod/evicted", "--timeout=60s", timeout=70)
-        with asked(cluster_client, house, "kubectl drain and uncordon"):
+        causes = house.watching("web", ".status.lastMove")
+        with asked(cluster_client, house, "kubectl drain and uncordon"), causes as told:
             began = time.time()
             # the operator has an emptyDir; a pod without a controller needs --force
             flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
             house.kubectl("drain", first, *flags, timeout=130)
             gone = time.time()
-            status = house.wait("web", lambda status: status.get("master") == second)
             house.wait_master("web", second)
             moved = house.transitions("web")[second]
             assert house.holders() == [second]
             house.kubectl("uncordon", first)
             house.wait_master("web", first)
     print(f"kubectl drain -> moved: {(parse_time(moved) - began) * 1000:.0f} ms, pods gone: {gone - began:.1f} s")
-    assert f"{first} is draining" in status["lastMove"]
+    # perhaps by way of the third: their skew_times are 1.5 ms apart
+    assert any(f"{first} is draining" in cause for cause in told())
     assert parse_time(moved) < gone - DEAF_TO_SIGTERM / 2
 
 
