@@ -1,4 +1,5 @@
-"""`make test` runs in two lanes: most tests wait for timers, kubelets and neighbours, not for the processor.
+"""The order of tests, and who shares a lane where several run at a time (`make test` does so with tests/unit and
+tests/simulation).
 
 A group runs in one lane, in order: tests that share a cluster, or stand in one file. The longest begin. Those of the
 wire are one group too: a flood takes a core by real-time priority, and keepalived beside it would be late.
