@@ -376,3 +376,14 @@ def test_a_flood_of_made_up_sources_is_not_remembered() -> None:
     assert router.core.is_master
     assert len(router.core.foreign) <= 8
     assert len(router.core._reception._until) <= 65
+
+
+def test_an_edit_between_three_intervals_of_a_silent_master_and_its_skew_time_hastens_nothing() -> None:
+    """Found by simulation: it took over by its own interval."""
+    router = OneRouter(base_priority=1)
+    router.hear(200, interval=4)
+    before = router.deadline
+    assert before == pytest.approx(12 + 4 * 255 / 256, abs=0.01)
+    router.until(12.5)
+    router.edit(garp=replace(router.core.settings.garp, refresh=60 * SECOND))
+    assert router.deadline == before

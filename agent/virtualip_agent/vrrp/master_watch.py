@@ -114,8 +114,9 @@ class MasterWatch:
         self.compare(own_priority, settings, now)
 
     def _unlearn(self, settings: Settings, now: int) -> None:
-        """The interval of a MASTER that is gone says nothing about the next one."""
-        if self._silent(settings, now):
+        """The interval of a MASTER that is gone, by its skew_time (under an interval) too, says nothing of the next."""
+        patience = (settings.down_timer_adverts + 1) * self._learned_interval
+        if self._seen_at is None or now - self._seen_at > patience:
             self._learned_interval = settings.advert_interval
 
     def heard(
