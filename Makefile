@@ -41,10 +41,10 @@ check: $(VENV)/installed ## format, lint, types, the walls between the rooms
 	$(BIN)/mypy tests deploy/demo deploy/bundle
 	$(BIN)/lint-imports
 
-# What measures time, on nodes and on wires, has the machine to itself; the rest runs two at a time (tests/conftest.py).
-LANES ?= -n 2 --no-loadscope-reorder
+# What measures time, on nodes and on wires, has the machine to itself; the rest runs two at a time, a file in one lane.
+LANES ?= -n 2 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/installed test-packages test-programs ## all tests but those of test-long
-	$(BIN)/python -m pytest $(LANES) -m "not long" tests/unit tests/simulation $(PYTEST)
+	$(BIN)/python -m pytest $(LANES) -m "not long" tests/simulation tests/unit $(PYTEST)
 	$(BIN)/python -m pytest -m "not long" tests/cluster tests/netns tests/wire $(PYTEST)
 
 test-long: $(VENV)/installed test-packages test-programs ## the tests that need minutes each: upgrades under load (PREVIOUS=a git revision: from and to that), ways to install

@@ -4,6 +4,7 @@ Only what vrrp and the interface trackers need. pyroute2 does this too, but brin
 that is locked in memory; the tests hold these bytes against it.
 """
 
+import errno
 import socket
 import struct
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+DATAGRAM: Final = 1 << 17
+"""Bytes, the most that the kernel sends at once."""
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 RTM_NEWLINK: Final = 16
@@ -191,6 +194,19 @@ def messages(data: bytes) -> Iterator[Message]:
             return
         yield Message(kind, sequence, port, data[offset + _HEADER.size : offset + length])
         offset += (length + 3) & ~3
+
+
+def left_over(notifications: socket.socket) -> Iterator[Message]:
+    """After an overrun: the messages that are still in the queue of a non-blocking socket. They are newer than what was
+    lost, and older than what the kernel is asked for next. OSError as it comes, but for another overrun."""
+    while True:
+        try:
+            yield from messages(notifications.recv(DATAGRAM))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
 
 
 def error_code(payload: bytes) -> int:

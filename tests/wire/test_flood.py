@@ -49,7 +49,7 @@ def test_the_master_misses_no_advertisement_in_a_flood(tmp_path: Path, kind: str
     assert flood.sent > 20_000
     assert gap < 0.150
     # nor do answers to the flood alone keep it from falling silent: no timer waited for the reading to end
-    assert counters["process_latest_timer_us"] < 100_000  # an interval; part of it is the machine's
+    assert counters["process_latest_timer_us"] < 50_000
 
 
 @pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])

@@ -93,13 +93,9 @@ class Duty:
         """Reads the directories, then speaks. OSError where the state socket cannot be made."""
         self._declarations.start()
         self._declared()
-        for state in self._states.all.values():
-            self._history.transition(state)
-            self._notifier.state(state)
-        for router in self._link.states.values():
-            self._witness.state(router)
-            self._first_look.state(router)
         await self._server.start()
+        for state in tuple(self._link.states.values()):
+            self.heard(state)  # whatever was told until now, while nobody was on duty
         self._witness.start()
 
     def _declared(self) -> None:

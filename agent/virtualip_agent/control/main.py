@@ -107,8 +107,6 @@ class _Control:
             duty = Duty(self._options, self._link, self._spawner)
             await duty.start()
             self._duty = duty
-            for state in tuple(self._link.states.values()):
-                duty.heard(state)  # it may have been told while nobody was on duty yet
         elif self._wanted and self._duty is not None and self._link.hello is not None:
             await self._duty.commanded()
         elif not self._wanted and self._duty is not None:

@@ -186,7 +186,7 @@ class Engine:
                 index = router.link.index
                 self._take_off([router], {(index, address.ip.packed) for address in parse_addresses(config)})
             router.reconfigure(config)
-            self._speech.unsent.forget(config.name)
+            self._speech.forget(config.name)
             self._handle(router, ev.SettingsChanged(settings_of(config)), now)
             self._attach(router, now)  # the members and the addresses decide on the source
             if self._keeper.is_free_again(router):
@@ -279,7 +279,7 @@ class Engine:
 
     def _forget(self, router: RunningRouter, now: int) -> None:
         self._listeners.remove(router)
-        self._speech.unsent.forget(router.name)
+        self._speech.forget(router.name)
         del self._routers[router.name]
         for name, effects in self._groups.remove(router.name, now):
             self._want(self._routers[name], effects)

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER: Final = 4 << 20
-_DATAGRAM: Final = 1 << 17
 _BATCH: Final = 1000
 """Changes in one send: about 3,100 fit a datagram."""
 _LAST_SEQUENCE: Final = 1 << 31
@@ -87,14 +86,16 @@ class RouteSocket:
         changed: set[int] = set()
         while True:
             try:
-                data = self._notifications.recv(_DATAGRAM)
+                data = self._notifications.recv(rt.DATAGRAM)
             except BlockingIOError:
                 return changed
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
                 log.warning("netlink notifications were lost; asking the kernel for everything")
-                self._discard_notifications()
+                for message in rt.left_over(self._notifications):
+                    if message.type == rt.RTM_DELLINK and (link := rt.parse_link(message.payload)) is not None:
+                        self._note_deleted(link)
                 before = self.interfaces.links.keys()
                 self.resynchronise()
                 changed |= before | self.interfaces.links.keys()
@@ -103,22 +104,6 @@ class RouteSocket:
                 # a refresh of our own lifetimes comes back to us, 250 at a time: not worth a look
                 if message.port != self._port:
                     changed |= self._take_in(message)
-
-    def _discard_notifications(self) -> None:
-        """What is in the queue is older than what is asked for next, and newer than what was lost."""
-        while True:
-            try:
-                self._note_deleted(rt.messages(self._notifications.recv(_DATAGRAM)))
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise
-
-    def _note_deleted(self, messages: Iterable[rt.Message]) -> None:
-        for message in messages:
-            if message.type == rt.RTM_DELLINK and (link := rt.parse_link(message.payload)) is not None:
-                self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
 
     def _take_in(self, message: rt.Message) -> set[int]:
         """The index of the interface that it is about, where it is news."""
@@ -144,11 +129,14 @@ class RouteSocket:
             interfaces.links[link.index] = self._incarnate(link)
             return known != interfaces.links[link.index]
         # what comes back with the same index (from another namespace, say) has none of the memberships of before
-        self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
+        self._note_deleted(link)
         for address in interfaces.on_interface(link.index):
             interfaces.drop(address)
         interfaces.forwarding.discard(link.index)
         return interfaces.links.pop(link.index, None) is not None
+
+    def _note_deleted(self, link: rt.Link) -> None:
+        self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
 
     def _incarnate(self, link: rt.Link) -> rt.Link:
         return replace(link, incarnation=self._deleted_links.get(link.index, 0))
@@ -174,7 +162,7 @@ class RouteSocket:
         try:
             self._requests.send(batch)
             while answers < len(changes):
-                for message in rt.messages(self._requests.recv(_DATAGRAM)):
+                for message in rt.messages(self._requests.recv(rt.DATAGRAM)):
                     index = message.sequence - first
                     if message.type == rt.NLMSG_ERROR and 0 <= index < len(changes):
                         results[index] = rt.error_code(message.payload)
@@ -214,7 +202,7 @@ class RouteSocket:
         self._requests.send(request(sequence))
         found: list[rt.Message] = []
         while True:
-            for message in rt.messages(self._requests.recv(_DATAGRAM)):
+            for message in rt.messages(self._requests.recv(rt.DATAGRAM)):
                 if message.sequence != sequence:
                     continue
                 if message.type == rt.NLMSG_DONE:

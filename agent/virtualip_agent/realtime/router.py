@@ -17,13 +17,12 @@ from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Garp, Settings
-from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.timing import SECOND, SLOTS
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 _LARGEST_CACHE = 8
 _MOST_PEERS: Final = 32
 _OTHERS: Final = b""
-_SLOTS: Final = 16
 BOOT: Final = time.monotonic_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 """The machine's boot on the clock of the timers (CLOCK_MONOTONIC: it stands still while the machine is suspended)."""
 
@@ -135,7 +134,7 @@ class RunningRouter:
     @property
     def slot(self) -> int:
         """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
-        return self.config.advert_interval // _SLOTS
+        return self.config.advert_interval // SLOTS
 
     def peer(self, source: bytes, *, bare_checksum: bool = False) -> Peer:
         """The counters of a source; of all others together, where there are too many to be true."""

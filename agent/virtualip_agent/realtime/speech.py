@@ -20,6 +20,11 @@ class Speech:
         self._unannounced: dict[str, str] = {}
         """By router why its addresses were not (all) announced the last time."""
 
+    def forget(self, name: str) -> None:
+        """The router is another now, or none."""
+        self.unsent.forget(name)
+        self._unannounced.pop(name, None)
+
     def announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
         """One round of gratuitous ARP or neighbour advertisements. What one address is refused may be granted to the
         next (no buffer); a trouble that lasts is said once."""

@@ -5,7 +5,7 @@ from typing import Final
 from virtualip_agent.vrrp.garp_rounds import GarpRounds
 from virtualip_agent.vrrp.put_back import PutBack
 from virtualip_agent.vrrp.settings import Settings
-from virtualip_agent.vrrp.timing import MILLISECOND
+from virtualip_agent.vrrp.timing import MILLISECOND, SLOTS
 
 _REPLY_SPACING: Final = 20 * MILLISECOND
 """A MASTER answers losing advertisements at most so often: a neighbour's flood must not become ours."""
@@ -88,7 +88,7 @@ class MasterSchedule:
 
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""
-        late = settings.advert_interval // 16  # an advertisement waits for those that are due in the same slot
+        late = settings.advert_interval // SLOTS  # an advertisement waits for those that are due in the same slot
         return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval + late
 
     def may_reply(self, now: int) -> bool:

@@ -4,14 +4,15 @@ import asyncio
 import errno
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from virtualip_agent import rtnetlink as rt
 
 log = logging.getLogger(__name__)
 
-_DATAGRAM: Final = 1 << 17
 _BUFFER: Final = 1 << 20
 RETRY: Final = 1.0
 """Seconds after which the kernel is asked again."""
@@ -59,27 +60,17 @@ class LinkWatch:
         before = dict(self.links)
         try:
             while True:
-                for message in rt.messages(opened.recv(_DATAGRAM)):
+                for message in rt.messages(opened.recv(rt.DATAGRAM)):
                     self._take_in(message)
         except BlockingIOError:
             pass
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 log.error("netlink: %s", error)
-            self._discard(opened)
+            with suppress(OSError):
+                deque(rt.left_over(opened), maxlen=0)
             self._catch_up()
         self._tell(before)
-
-    def _discard(self, opened: socket.socket) -> None:
-        """What is in the queue is older than what is asked for next, and newer than what was lost."""
-        while True:
-            try:
-                opened.recv(_DATAGRAM)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    return
 
     def _take_in(self, message: rt.Message) -> None:
         if message.type not in (rt.RTM_NEWLINK, rt.RTM_DELLINK):
@@ -118,7 +109,7 @@ class LinkWatch:
             requests.send(rt.dump_links(1))
             done = False
             while not done:
-                for message in rt.messages(requests.recv(_DATAGRAM)):
+                for message in rt.messages(requests.recv(rt.DATAGRAM)):
                     if message.type == rt.NLMSG_ERROR:
                         raise OSError(rt.error_code(message.payload), "links cannot be listed")
                     done |= message.type == rt.NLMSG_DONE
