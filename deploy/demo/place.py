@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from barecluster import Cluster, image
-from barecluster.shell import in_namespace
+from barecluster.packages import ensure_packages
+from barecluster.shell import in_namespace, run
 
 HERE = Path(__file__).resolve().parent
 NAMESPACE = "virtualip-system"
@@ -64,6 +65,7 @@ class OwnCluster(Place):
         self._log = Path()
 
     def up(self) -> None:
+        ensure_packages(["tcpdump"])
         self.cluster.down()  # what an earlier KEEP=1 left
         self.cluster.up()
         built = image.build(self.image)
@@ -106,10 +108,7 @@ class OwnCluster(Place):
     def advertisement(self, node: str) -> str:
         """One advertisement of this node as tcpdump prints it."""
         words = ["tcpdump", "-lnni", "eth0", "-c", "1", "vrrp"]
-        done = subprocess.run(
-            in_namespace(self.cluster.node(node).netns, words), capture_output=True, text=True, timeout=15, check=False
-        )
-        return done.stdout.strip()
+        return run(*in_namespace(self.cluster.node(node).netns, words), timeout=15).strip()
 
 
 class UsersCluster(Place):
