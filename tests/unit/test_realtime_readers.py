@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 
 from virtualip_agent.realtime.readers import Readers, slept
-from virtualip_agent.realtime.timers import Deadlines
-from virtualip_agent.vrrp.timing import MILLISECOND
+from virtualip_agent.realtime.timers import Chore, Deadlines
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
 _PACKET: Final = MILLISECOND // 10
 
@@ -70,6 +70,15 @@ def test_an_interface_is_read_for_4_ms_and_left_alone_for_1(engine: Any, epoll: 
     assert readable(epoll) == []
     readers.end_rest(engine, 5 * MILLISECOND)
     assert readable(epoll) == [receiver.fileno()]
+
+
+def test_the_end_of_a_rest_hastens_no_look_for_a_socket(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    engine.deadlines.arm(Chore.LOOK_AGAIN, 5 * SECOND)
+    readers = Readers(epoll)
+    readers.register(receiver)
+    readers.read(receiver, engine, 0, slept=False)
+    assert engine.deadlines.due(5 * MILLISECOND) == [Chore.READ_AGAIN]
+    assert engine.deadlines.due(5 * SECOND) == [Chore.LOOK_AGAIN]
 
 
 def test_what_is_read_in_less_is_read_on(engine: Any, epoll: select.epoll, receiver: Any) -> None:

@@ -22,7 +22,7 @@ from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
 from virtualip_agent.realtime.speech import Speech
-from virtualip_agent.realtime.timers import Deadlines
+from virtualip_agent.realtime.timers import Chore, Deadlines
 from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
@@ -37,13 +37,7 @@ log = logging.getLogger(__name__)
 REFRESH_PERIOD: Final = 1 * SECOND
 _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
 _TIMER_EXPIRED: Final = ev.TimerExpired()
-_REFRESH: Final = ""
-"""The name of the refresh among the deadlines; no router's."""
-_LOOK_AGAIN: Final = "  "
-"""The same of another attempt for those that have no socket."""
 _LOOK_PERIOD: Final = 5 * SECOND
-_PACER: Final = " "
-"""The same of the rounds of gratuitous ARP that were put off; `flush` sends them."""
 
 
 class Engine:
@@ -150,9 +144,9 @@ class Engine:
                     self._handle(router, _TIMER_EXPIRED, now)
                 else:
                     self._arm(router)  # a MASTER was heard meanwhile
-            elif name == _REFRESH:
+            elif name == Chore.REFRESH:
                 self._refresh(now)
-            elif name == _LOOK_AGAIN:
+            elif name == Chore.LOOK_AGAIN:
                 self._attach_waiting(now)
 
     def stop(self, now: int) -> None:
@@ -240,7 +234,7 @@ class Engine:
                 self._close_ports()
                 self._handle(router, found, now)
             if link is not None and found.reason == "NoInterface":
-                self.deadlines.arm(_LOOK_AGAIN, now + _LOOK_PERIOD)  # a socket that was refused, perhaps
+                self.deadlines.arm(Chore.LOOK_AGAIN, now + _LOOK_PERIOD)  # a socket that was refused, perhaps
             return
         if before == (link, found):
             return
@@ -355,7 +349,7 @@ class Engine:
         for router, frames in self._pacer.due(now):
             self._speech.announce(router, frames)
         if self._pacer.next_at is not None:
-            self.deadlines.arm(_PACER, self._pacer.next_at)
+            self.deadlines.arm(Chore.PACED, self._pacer.next_at)
 
     def _change_addresses(self, pending: Iterable[tuple[RunningRouter, fx.Effect]], now: int) -> dict[str, Refusal]:
         # the last word of this wake-up counts: a router may have become MASTER and yielded within it
@@ -367,7 +361,7 @@ class Engine:
         added = [router for router, effect in last.values() if isinstance(effect, fx.AddAddresses)]
         if added:
             self._refreshed_at = self._refreshed_at or now
-            self.deadlines.arm(_REFRESH, now + REFRESH_PERIOD)
+            self.deadlines.arm(Chore.REFRESH, now + REFRESH_PERIOD)
         return self._keeper.add(added)
 
     def _report(self, router: RunningRouter) -> None:
@@ -397,4 +391,4 @@ class Engine:
         self._keeper.refresh(masters)
         self._refreshed_at = now if masters else 0
         if masters:
-            self.deadlines.arm(_REFRESH, now + REFRESH_PERIOD)
+            self.deadlines.arm(Chore.REFRESH, now + REFRESH_PERIOD)

@@ -5,6 +5,7 @@ from time import monotonic_ns
 from typing import Final
 
 from virtualip_agent.realtime.engine import Engine
+from virtualip_agent.realtime.timers import Chore
 from virtualip_agent.realtime.vrrp_sockets import Receiver
 from virtualip_agent.vrrp.timing import MILLISECOND
 
@@ -16,8 +17,6 @@ priority or not: 50 ms of each second are the others' (sched_rt_runtime_us, sinc
 _SLEPT: Final = 10 * MILLISECOND
 """Later than this, and not by its own work, a process reads all that it missed before it acts."""
 _NO_HURRY: Final = 1 << 62
-_RESTED: Final = "  "
-"""The name of the end of a rest among the engine's deadlines; no router's."""
 
 
 class Readers:
@@ -53,14 +52,14 @@ class Readers:
             self._epoll.modify(receiver, 0)
             self._resting.append(receiver)
             self._rested_at = began + _SHARE + _REST
-            engine.deadlines.arm(_RESTED, self._rested_at)
+            engine.deadlines.arm(Chore.READ_AGAIN, self._rested_at)
 
     def end_rest(self, engine: Engine, now: int) -> None:
         """Those that were left alone are read again, when the time has come."""
         if not self._resting:
             return
         if now < self._rested_at:
-            engine.deadlines.arm(_RESTED, self._rested_at)
+            engine.deadlines.arm(Chore.READ_AGAIN, self._rested_at)
             return
         for receiver in self._resting:
             self._epoll.modify(receiver, select.EPOLLIN)

@@ -3,6 +3,7 @@
 import ctypes
 import heapq
 import os
+from enum import StrEnum, unique
 from typing import Final
 
 _CLOCK_MONOTONIC: Final = 1
@@ -47,6 +48,20 @@ class TimerFd:
     def close(self) -> None:
         """Closes the descriptor."""
         os.close(self._descriptor)
+
+
+@unique
+class Chore(StrEnum):
+    """What is due beside the routers' own timers. No router's name begins with a blank."""
+
+    REFRESH = " refresh"
+    """Of the addresses' lifetimes."""
+    PACED = " paced"
+    """Rounds of gratuitous ARP that were put off; `flush` sends them."""
+    LOOK_AGAIN = " look again"
+    """Another attempt for those that have no socket."""
+    READ_AGAIN = " read again"
+    """The end of the rest of those that were read for too long."""
 
 
 class Deadlines:
