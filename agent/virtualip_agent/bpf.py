@@ -14,6 +14,10 @@ LOAD_HEADER_LENGTH: Final = 0xB1
 """X = 4 * (byte & 0xf)."""
 JUMP: Final = 0x05
 JUMP_EQUAL: Final = 0x15
+JUMP_EQUAL_X: Final = 0x1D
+"""A with X."""
+TO_X: Final = 0x07
+"""X = A."""
 RETURN: Final = 0x06
 WHOLE_PACKET: Final = 0xFFFF
 NETWORK_HEADER: Final = 0xFFF00000

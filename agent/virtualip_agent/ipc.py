@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-VERSION: Final = 1
 LARGEST_MESSAGE: Final = 1 << 17
 
 
@@ -26,7 +25,6 @@ class Contribution(msgspec.Struct, frozen=True, array_like=True):
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """First message of either side."""
 
-    version: int = VERSION
     pid: int = 0
     scheduling: str = ""
     """From vrrp: what real-time scheduling it got, e.g. `SCHED_RR 50` or `nice -20 (SCHED_RR refused: ...)`."""

@@ -54,7 +54,8 @@ class Authentication:
 
 @dataclass(frozen=True, slots=True)
 class Garp:
-    """How a MASTER announces its addresses, by gratuitous ARP. Durations are nanoseconds."""
+    """How a MASTER announces its addresses: gratuitous ARP, unsolicited neighbour advertisements. Durations are
+    nanoseconds."""
 
     repeat: int = 5
     interval: int = 50 * MILLISECOND
@@ -126,9 +127,9 @@ class VirtualIP:
     generation: int = 0
 
 
-def parse_spec(value: object, path: str = "spec") -> VirtualIPSpec:
+def parse_spec(value: object) -> VirtualIPSpec:
     """The spec of a VirtualIP; InvalidResource names every field that is wrong."""
-    return read(value, path, parse_spec_fields)
+    return read(value, "spec", parse_spec_fields)
 
 
 def parse_virtual_ip(value: object) -> VirtualIP:

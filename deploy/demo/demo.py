@@ -71,8 +71,9 @@ class Demo:
         if isinstance(self._place, UsersCluster):
             for node in self._touched:
                 self._place.kubectl("label", "node", node, f"{_LABEL}-")
-            for kind in ("virtualip/web", f"-n={NAMESPACE} daemonset/demo-httpd", f"-n={NAMESPACE} secret/web-vrrp"):
-                self._place.kubectl("delete", *kind.split(), "--ignore-not-found")
+            self._place.kubectl("delete", "virtualip/web", "--ignore-not-found")
+            ours = ("daemonset/demo-httpd", "configmap/demo-programs", "secret/web-vrrp")
+            self._place.kubectl("-n", NAMESPACE, "delete", *ours, "--ignore-not-found")
 
     def _install(self) -> None:
         console.heading("Install")
@@ -200,6 +201,8 @@ def main() -> int:
     parser.add_argument("--vip", help="with --kubeconfig: the address to use, e.g. 172.18.0.240/32")
     parser.add_argument("--image", default="localhost/virtualip:dev", help="with --kubeconfig: an image the nodes have")
     options = parser.parse_args()
+    if options.keep and options.kubeconfig:
+        parser.error("--keep (KEEP=1) is for the demo's own cluster; with --kubeconfig what it made is taken away")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     place: Place = UsersCluster(options.kubeconfig, options.image) if options.kubeconfig else OwnCluster()
     if options.down:

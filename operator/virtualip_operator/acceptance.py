@@ -10,7 +10,7 @@ from virtualip_operator.conditions import Condition, find
 _LONGEST_MESSAGE = 4096
 
 
-def accepted(members: int, advised: Iterable[Advice], remark: str = "") -> Condition:
+def accepted(members: int, advised: Iterable[Advice], remark: str) -> Condition:
     """Reason `Planned`, or those of the advice, separated by commas as a condition's reason may have them."""
     message = f"{members} {'node takes' if members == 1 else 'nodes take'} part"
     advised = list(advised)

@@ -68,15 +68,15 @@ def _address(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option(
     "--log-format",
     envvar="VIRTUALIP_LOG_FORMAT",
-    type=click.Choice(["plain", "json"]),
-    default="plain",
+    type=click.Choice(["text", "json"]),
+    default="text",
     show_default=True,
     show_envvar=True,
 )
 @click.option(
     "--log-level",
     envvar="VIRTUALIP_LOG_LEVEL",
-    type=click.Choice(["debug", "info", "warning"]),
+    type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
     show_envvar=True,

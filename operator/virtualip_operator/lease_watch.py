@@ -53,7 +53,7 @@ class LeaseWatch(threading.Thread):
                 self._silence.blind(time.monotonic())
                 if not away:
                     ours = not isinstance(error, ApiError)
-                    log.warning("Leases cannot be watched, nobody counts as silent meanwhile: %s", error, exc_info=ours)
+                    log.warning("Leases cannot be watched, nobody becomes silent meanwhile: %s", error, exc_info=ours)
                 away = True
                 time.sleep(_RETRY)
 

@@ -1,4 +1,4 @@
-"""Logging: plain or JSON lines on stderr, without what a library says again and again."""
+"""Logging: text or JSON lines on stderr, without what a library says again and again."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ _TALKATIVE = "kopf._cogs.clients"
 
 
 def configure(log_format: str, level: str) -> None:
-    """Sets the root logger up: `plain` or `json`, from `debug`, `info` or `warning` on."""
+    """Sets the root logger up: `text` or `json`, from `debug`, `info`, `warning` or `error` on."""
     kopf.configure(log_format=kopf.LogFormat.JSON if log_format == "json" else kopf.LogFormat.FULL)
     root = logging.getLogger()
     root.setLevel(level.upper())

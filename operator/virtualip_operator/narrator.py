@@ -106,7 +106,7 @@ class Narrator:
         self._budgets.pop(name, None)
 
 
-def event_body(metadata: Mapping[str, Any], happening: Happening, now: float, more: str = "") -> dict[str, Any]:
+def event_body(metadata: Mapping[str, Any], happening: Happening, now: float, more: str) -> dict[str, Any]:
     """The Event (events.k8s.io/v1) about the VirtualIP of that metadata."""
     return {
         "apiVersion": "events.k8s.io/v1",

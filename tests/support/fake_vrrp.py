@@ -176,7 +176,7 @@ class FakeVrrp:
         total = config.base_priority + sum(known[tracker].value for tracker in config.trackers if tracker in known)
         return min(max(total, 1), 254)
 
-    def set_state(self, name: str, state: str, reason: str = "", message: str = "", takeover: int = -1) -> None:
+    def set_state(self, name: str, state: str, reason: str = "", message: str = "") -> None:
         """What the router is from now on."""
         config, before = self.routers[name], self.states.get(name)
         since = before.since if before and before.state == state else time.time()
@@ -191,7 +191,6 @@ class FakeVrrp:
             source="192.0.2.1",
             addresses=config.addresses if state == "MASTER" else (),
             master="192.0.2.1" if state == "MASTER" else "192.0.2.2",
-            takeover=takeover,
         )
         if new != before:
             self.states[name] = new

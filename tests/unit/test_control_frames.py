@@ -6,10 +6,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 
 import pytest
 
-from virtualip_agent.control.compile import compile_router, lifetime, slowest_master_down_interval
+from virtualip_agent.control.compile import compile_router, lifetime
 from virtualip_agent.control.frames import advertisement_payload, gratuitous_arp, neighbour_advertisement
 from virtualip_agent.control.instance import Instance, Source
-from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.virtual_ip import parse_spec
 
 
@@ -103,13 +102,6 @@ def test_a_neighbour_advertisement_is_to_all_nodes_with_override_and_our_part_of
         f"88 00 00 00 20 00 00 00 {vip} 02 01 00 00 00 00 00 00"
     )
     assert compile_router(over_ipv6("2001:db8::200/64")).announcements == (frame,)
-
-
-def test_the_slowest_take_over_is_that_of_priority_1() -> None:
-    # RFC 3768: 3 x 1 s + 255/256 s; RFC 9568: 3 x 100 ms + 255/256 x 100 ms
-    assert slowest_master_down_interval(2, SECOND, 3) == 3 * SECOND + 255 * SECOND // 256
-    assert slowest_master_down_interval(2, 10 * SECOND, 3) == 30 * SECOND + 255 * SECOND // 256
-    assert slowest_master_down_interval(3, 100 * MILLISECOND, 3) == 300 * MILLISECOND + 255 * 100 * MILLISECOND // 256
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_pythons_own_operator_module_is_the_one_found_from_the_root() -> None:
     subprocess.run([sys.executable, "-c", "import operator; operator.eq"], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("folder", ["operator", "agent", "crds", "tests", "tests/operator", "tests/unit"])
+@pytest.mark.parametrize("folder", ["operator", "agent", "crds", "tests", "tests/unit"])
 def test_these_folders_are_no_packages(folder: str) -> None:
     assert not (ROOT / folder / "__init__.py").exists()
 

@@ -25,11 +25,14 @@ class FakeApi:
 
     def __init__(self, *names: str) -> None:
         self.shown: dict[str, dict[str, Any] | None] = dict.fromkeys(names)
-        self.fails = 0
+        self.fails: int | None = None
+        """HTTP status of every answer; 0: nobody answers."""
+        self.failed = threading.Event()
         self.reads = 0
 
     def apply(self, path: str, body: Mapping[str, Any], manager: str) -> dict[str, Any]:
-        if self.fails:
+        if self.fails is not None:
+            self.failed.set()
             raise ApiError(self.fails, "as the test wants")
         name = path.removeprefix(f"{VIRTUAL_IPS_PATH}/").removesuffix("/status")
         if name not in self.shown:
@@ -106,11 +109,11 @@ def test_after_a_failure_the_last_state_arrives(status: int) -> None:
     told = publisher(api)
     told.state("web", entry("MASTER"))
     eventually(told.idle)
-    api.fails = status or 500
+    api.fails = status
     told.state("web", entry("FAULT"))
     told.state("web", entry("BACKUP"))
-    time.sleep(0.01)
-    api.fails = 0
+    assert api.failed.wait(10)
+    api.fails = None
     eventually(lambda: api.states() == {"web": "BACKUP"})
 
 

@@ -32,12 +32,10 @@ class Server:
         self.handler = handler
         self.requests: list[bytes] = []
         self.server_names: list[str | None] = []
-        self.connections = 0
         self.port = 0
         self._tasks: set[asyncio.Task[None] | None] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         self._tasks.add(task := asyncio.current_task())
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):

@@ -7,6 +7,7 @@ from virtualip_agent.control.families import group_of, router_name
 from virtualip_agent.control.frames import advertised, advertisement_payload, announcement
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import Garp, RouterConfig
+from virtualip_agent.vrrp.timing import LOWEST_PRIORITY, master_down_interval
 from virtualip_api.addresses import Family, family_of
 from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.virtual_ip import LONGEST_PASSWORD
@@ -20,15 +21,6 @@ LIFETIME_ALONE = 30
 """Where the plan knows nobody who could take over: a stall should not cost the address."""
 
 
-def slowest_master_down_interval(version: int, advert_interval: int, down_timer_adverts: int) -> int:
-    """Nanoseconds after which the slowest possible BACKUP (priority 1) has taken over.
-
-    RFC 3768 section 6.1 (skew in 256ths of a second, whatever the interval), RFC 9568 section 6.1 (in 256ths of it).
-    """
-    unit = SECOND if version == 2 else advert_interval
-    return down_timer_adverts * advert_interval + 255 * unit // 256
-
-
 def lifetime(instance: Instance) -> int:
     """L, in seconds: how long the kernel keeps the addresses without a refresh.
 
@@ -37,8 +29,8 @@ def lifetime(instance: Instance) -> int:
     if instance.alone:
         return LIFETIME_ALONE
     spec = instance.spec
-    longest = slowest_master_down_interval(spec.version, spec.advert_interval, spec.down_timer_adverts) + REFRESH_PERIOD
-    return max(SHORTEST_LIFETIME, -(-longest // SECOND))
+    slowest = master_down_interval(spec.version, LOWEST_PRIORITY, spec.advert_interval, spec.down_timer_adverts)
+    return max(SHORTEST_LIFETIME, -(-(slowest + REFRESH_PERIOD) // SECOND))
 
 
 def compile_routers(instance: Instance) -> dict[str, RouterConfig]:

@@ -1,6 +1,6 @@
 """The bytes that vrrp sends, built by scapy once per change. vrrp stamps what only it knows: priority, checksum, MAC.
 
-scapy (GPL-2.0-only, half a second to import) is imported here and nowhere else in the agent.
+scapy (GPL-2.0-only, half a second to import) is imported here and, to read packets out, in capture.py: nowhere else.
 """
 
 from collections.abc import Sequence

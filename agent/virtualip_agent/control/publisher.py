@@ -30,10 +30,10 @@ class Publisher:
         declarations: Declarations,
         board: TrackerBoard,
         server: StateServer,
-        process_starts: Callable[[], str] = lambda: "",
-        notify_failure: Callable[[str], str] = lambda _: "",
-        witness: "Witness | None" = None,
-        problems: Callable[[], Iterable[str]] = tuple,
+        process_starts: Callable[[], str],
+        notify_failure: Callable[[str], str],
+        witness: "Witness",
+        problems: Callable[[], Iterable[str]],
     ) -> None:
         self._node = node
         self._link = link
@@ -75,7 +75,7 @@ class Publisher:
                     "scheduling": hello.scheduling if hello else "",
                     "ready": self._link.answering,
                     "processStarts": self._process_starts(),
-                    "otherRouters": [asdict(other) for other in self._witness.foreign] if self._witness else [],
+                    "otherRouters": [asdict(other) for other in self._witness.foreign],
                     "problems": [*map(str, self._declarations.problems), *self._problems()],
                 }
             )
@@ -143,7 +143,7 @@ class Publisher:
             expired=expired,
             since=self._since[name][1],
             notify_failure=self._notify_failure(name),
-            observations=self._witness.observations(name) if self._witness else (),
+            observations=self._witness.observations(name),
             disagrees=self._disagreement.lasts(name, so=router is not None and bool(router.mismatches)),
         )
 

@@ -11,7 +11,7 @@ class NotReadable(Exception):
     """The file is there but is no small regular file that we may read; the message is for the user."""
 
 
-def read_small_file(path: Path, limit: int = LARGEST, *, follow_symlinks: bool = True) -> bytes:
+def read_small_file(path: Path, limit: int = LARGEST, *, follow_symlinks: bool) -> bytes:
     """The whole content. FileNotFoundError where it is not there, NotReadable for anything else that is wrong."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if follow_symlinks else os.O_NOFOLLOW)
     try:

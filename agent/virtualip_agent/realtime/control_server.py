@@ -35,7 +35,7 @@ class ControlServer:
         path: Path,
         scheduling: str,
         register: Callable[[socket.socket], None],
-        decided: Callable[[], Iterable[str]] = tuple,
+        decided: Callable[[], Iterable[str]],
     ) -> None:
         self._scheduling = scheduling
         self._register = register

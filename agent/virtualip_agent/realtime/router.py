@@ -70,7 +70,7 @@ class RunningRouter:
 
     @property
     def name(self) -> str:
-        """The VirtualIP's name."""
+        """The VirtualIP's name, with both families `NAME/IPv4` or `NAME/IPv6`."""
         return self.config.name
 
     @property

@@ -52,7 +52,7 @@ class LinkDown:
     """The interface cannot be used."""
 
     reason: str
-    """LinkDown or NoInterface."""
+    """A word for the status: LinkDown, NoInterface, NoSource, NoPeers ..."""
     message: str
 
 

@@ -100,11 +100,6 @@ class Cluster:
         """The network namespace of a machine that is no node: probes of a VIP run there."""
         return self._layout.namespace(CLIENT.name)
 
-    @property
-    def switch_namespace(self) -> str:
-        """The network namespace of the switch, its ports named like server1-eth0: to capture, or to lose packets."""
-        return self._layout.namespace("switch")
-
     def client_command(self, *words: Word) -> list[str]:
         """The words of a command that runs these in the client's network namespace, for a Popen of one's own."""
         return in_namespace(self.client_namespace, words)

@@ -6,7 +6,6 @@ NET_ADMIN. A host, and a pod with hostNetwork and hostPID, are in both; a node o
 """
 
 import asyncio
-import ctypes
 import errno
 import os
 import socket
@@ -14,6 +13,16 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+from virtualip_agent.bpf import (
+    JUMP_EQUAL,
+    JUMP_EQUAL_X,
+    LOAD_WORD_ABSOLUTE,
+    RETURN,
+    TO_X,
+    WHOLE_PACKET,
+    attach,
+)
 
 _NETLINK_CONNECTOR: Final = 11
 _CN_IDX_PROC: Final = 1
@@ -37,15 +46,6 @@ _TWO_PAIRS: Final = struct.Struct("=IIII")  # a parent's, its child's
 PATIENCE: Final = 0.5
 """Seconds that the acknowledgement is waited for."""
 _BUFFER: Final = 1 << 20
-_SO_ATTACH_FILTER: Final = 26
-
-_INSTRUCTION: Final = struct.Struct("=HBBI")
-_LOAD: Final = 0x20
-_TO_X: Final = 0x07
-_EQUAL: Final = 0x15
-_EQUAL_X: Final = 0x1D
-_RETURN: Final = 0x06
-_ALL: Final = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _listening() -> socket.socket:
     )
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
-        _attach(opened, _program())
+        attach(opened, _program())
         opened.bind((0, _CN_IDX_PROC))
         ask = _CONNECTOR.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, 0, _WORD.size, 0) + _WORD.pack(_LISTEN)
         opened.send(_NETLINK.pack(_NETLINK.size + len(ask), _NLMSG_DONE, 0, 0, os.getpid()) + ask)
@@ -149,35 +149,28 @@ def _why(number: int | None) -> str:
     return os.strerror(number or 0)
 
 
-def _program() -> bytes:
+def _program() -> tuple[tuple[int, int, int, int], ...]:
     """Classic BPF: acknowledgements, exec, and fork and comm of processes but not of threads. Ends are pidfd's.
 
     Loads take a word for big-endian, while the kernel writes its own order.
     """
-    instructions = (
-        (_LOAD, 0, 0, _WHAT),
-        (_EQUAL, 12, 0, socket.htonl(_NONE)),
-        (_EQUAL, 11, 0, socket.htonl(_EXEC)),
-        (_EQUAL, 2, 0, socket.htonl(_FORK)),
-        (_EQUAL, 5, 0, socket.htonl(_COMM)),
-        (_RETURN, 0, 0, 0),
+    return (
+        (LOAD_WORD_ABSOLUTE, 0, 0, _WHAT),
+        (JUMP_EQUAL, 12, 0, socket.htonl(_NONE)),
+        (JUMP_EQUAL, 11, 0, socket.htonl(_EXEC)),
+        (JUMP_EQUAL, 2, 0, socket.htonl(_FORK)),
+        (JUMP_EQUAL, 5, 0, socket.htonl(_COMM)),
+        (RETURN, 0, 0, 0),
         # fork: a process where the child's pid and tgid are one
-        (_LOAD, 0, 0, _DATA + 8),
-        (_TO_X, 0, 0, 0),
-        (_LOAD, 0, 0, _DATA + 12),
-        (_EQUAL_X, 4, 5, 0),
+        (LOAD_WORD_ABSOLUTE, 0, 0, _DATA + 8),
+        (TO_X, 0, 0, 0),
+        (LOAD_WORD_ABSOLUTE, 0, 0, _DATA + 12),
+        (JUMP_EQUAL_X, 4, 5, 0),
         # comm: likewise
-        (_LOAD, 0, 0, _DATA),
-        (_TO_X, 0, 0, 0),
-        (_LOAD, 0, 0, _DATA + 4),
-        (_EQUAL_X, 0, 1, 0),
-        (_RETURN, 0, 0, _ALL),
-        (_RETURN, 0, 0, 0),
+        (LOAD_WORD_ABSOLUTE, 0, 0, _DATA),
+        (TO_X, 0, 0, 0),
+        (LOAD_WORD_ABSOLUTE, 0, 0, _DATA + 4),
+        (JUMP_EQUAL_X, 0, 1, 0),
+        (RETURN, 0, 0, WHOLE_PACKET),
+        (RETURN, 0, 0, 0),
     )
-    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
-
-
-def _attach(opened: socket.socket, code: bytes) -> None:
-    buffer = ctypes.create_string_buffer(code)
-    header = struct.pack("HL", len(code) // _INSTRUCTION.size, ctypes.addressof(buffer))
-    opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, header)

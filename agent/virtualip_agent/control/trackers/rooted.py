@@ -17,7 +17,6 @@ from typing import Final
 _SYS_OPENAT2: Final = 437  # the same number on every architecture
 _RESOLVE_NO_MAGICLINKS: Final = 0x02
 _RESOLVE_IN_ROOT: Final = 0x10
-_AT_FDCWD: Final = -100
 _ATTEMPTS: Final = 8
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from virtualip_agent.bpf import LOAD_HALF_ABSOLUTE, Instruction, attach, drop_unless_equal
 from virtualip_agent.control.witness.answers import solicited_node
@@ -30,20 +30,6 @@ _ICMP6_FILTER: Final = 1
 _HOP_LIMIT: Final = 255
 _MOST_READ: Final = 512
 """Answers read of one question: a flood of them is not ours to follow."""
-
-
-class Asker(Protocol):
-    """One interface and family."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    def ask(self, addresses: Iterable[IPAddress], source: IPAddress) -> None:
-        """Asks for each; OSError as it comes."""
-
-    def answers(self) -> dict[IPAddress, frozenset[str]]:
-        """What has been answered so far: address -> hardware addresses."""
 
 
 def asker(interface: str, version: int) -> "ArpAsker | NeighbourAsker":
