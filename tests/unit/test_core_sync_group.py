@@ -73,6 +73,23 @@ def test_a_script_that_fails_on_one_moves_all_as_quickly_as_one() -> None:
     assert lan.longest_gap(since=10) == 0
 
 
+def test_who_takes_a_resignation_back_speaks_with_the_priority_of_that_moment() -> None:
+    lan = GroupLan()
+    server1 = lan.machine("server1", 244, trackers=HTTPD)
+    for number in (0, 1):
+        lan.segments[number].contribute(lan.node(server1, number), httpd=RUNS)
+    lan.run_until(10)
+    lan.segments[1].contribute(lan.node(server1, 1), httpd=FAILED)
+    lan.run_until(10.001)
+    lan.segments[1].contribute(lan.node(server1, 1), httpd=Contribution(-60))
+    lan.run_until(13)
+    for segment in lan.segments:
+        said = [line.partition("advertises ")[2] for line in segment.transcript if "advertises" in line]
+        after = said[said.index("0 (resigns)") :]
+        assert after == ["0 (resigns)", *["194"] * (len(after) - 1)]
+        assert len(after) > 3
+
+
 def test_a_weight_counts_for_the_whole_group() -> None:
     lan = GroupLan()
     server1, server2 = two(lan)

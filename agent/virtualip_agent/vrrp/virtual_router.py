@@ -121,8 +121,9 @@ class VirtualRouter(MasterDuties):
                 self._resign(now, effects)
         else:
             if self.standing is Standing.RESIGNING and not (self._drains() and self._draining.now):
-                self._hand_over = None  # the reason has gone before anybody took over: that is to be told
-                changed = True
+                self._hand_over = None  # the reason has gone before anybody took over: that is to be told,
+                self._schedule.advertise_next(now)  # in a group when all that changed with it is known
+                changed = changed or self.fitness.group is None
             if self._hand_over is None and self._draining.resigns(self.settings):
                 self._resign(now, effects, drains=True)
             elif self._hand_over is None and changed:
