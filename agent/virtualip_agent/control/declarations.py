@@ -1,6 +1,8 @@
 """The two directories of declarations together, and what follows from them: what runs, and what is wrong."""
 
+import contextlib
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +13,12 @@ from virtualip_agent.control.last_good import LastGood, last_good_path, load, sa
 from virtualip_agent.control.source_directory import SourceDirectory, declared, duplicate_problems
 from virtualip_agent.control.source_watch import SourceWatch
 from virtualip_agent.control.sources import Selection, select
-from virtualip_agent.desired_file import SUFFIX
+from virtualip_agent.desired_file import SUFFIX, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from virtualip_agent.control.instance import Instance
     from virtualip_agent.control.interpret import Problem
 
 log = logging.getLogger(__name__)
@@ -31,7 +36,9 @@ class Declarations:
         self._node = node
         self._remembered_in = last_good_path(run)
         self._on_change = on_change
-        self._desired = SourceDirectory(desired, (SUFFIX,), interpret_desired, node, follow_symlinks=False)
+        self._desired = SourceDirectory(
+            desired, (SUFFIX,), interpret_desired, node, follow_symlinks=False, write_again=_write_again
+        )
         self._manifests = SourceDirectory(
             manifests, MANIFEST_SUFFIXES, interpret_manifest, node, removal_grace=MANIFEST_REMOVAL_GRACE
         )
@@ -46,9 +53,10 @@ class Declarations:
     def start(self) -> None:
         """Begins where the control before us ended, and reads everything once."""
         self._saved = load(self._remembered_in, self._node)
-        for directory, files in ((self._desired, self._saved.desired), (self._manifests, self._saved.manifests)):
-            for file, instances in files.items():
-                directory.seed(file, instances)
+        for file, instances in self._saved.desired.items():
+            self._desired.seed(file, instances, self._saved.places.get(file))
+        for file, instances in self._saved.manifests.items():
+            self._manifests.seed(file, instances)
         self.selection = Selection(self._saved.running, {}, ())
         for watch in self._watches:
             watch.start()
@@ -78,7 +86,9 @@ class Declarations:
             if problem not in self.problems:
                 log.warning("%s", problem)
         self.problems = problems
-        known = LastGood(self._desired.instances, self._manifests.instances, self.selection.instances)
+        known = LastGood(
+            self._desired.instances, self._manifests.instances, self.selection.instances, self._desired.places
+        )
         if known != self._saved:
             self._saved = known
             save(self._remembered_in, known)
@@ -87,3 +97,15 @@ class Declarations:
         """Looks no more."""
         for watch in self._watches:
             watch.close()
+
+
+def _write_again(path: Path, instances: "Mapping[str, Instance]") -> None:
+    """Puts a desired file back as it was; never over a newer one of the reporter's. OSError."""
+    instance = next(iter(instances.values()))
+    finished = path.with_name(f".{path.name}.again")
+    write_atomically(finished, instance.origin.encode())
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(finished, path)
+    finally:
+        finished.unlink(missing_ok=True)

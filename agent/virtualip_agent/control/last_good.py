@@ -13,6 +13,7 @@ from typing import Any
 
 from virtualip_agent.control.instance import Instance, Source, from_origin
 from virtualip_agent.control.small_file import NotReadable, read_small_file
+from virtualip_agent.control.source_directory import Place
 from virtualip_agent.desired_file import write_atomically
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class LastGood:
     desired: Files = field(default_factory=dict)
     manifests: Files = field(default_factory=dict)
     running: Mapping[str, Instance] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Of desired files: the directory in which each was. Not of those that an older version has remembered."""
 
 
 def last_good_path(run: Path) -> Path:
@@ -44,6 +47,7 @@ def save(path: Path, known: LastGood) -> None:
         "format": _FORMAT,
         "desired": {file: [one.origin for one in instances.values()] for file, instances in known.desired.items()},
         "manifests": {file: [one.origin for one in instances.values()] for file, instances in known.manifests.items()},
+        "places": known.places,
         "running": [[str(instance.source), instance.origin] for instance in known.running.values()],
     }
     try:
@@ -62,6 +66,7 @@ def load(path: Path, node: str) -> LastGood:
             desired=_files(document["desired"], lambda origin: from_origin(Source.DESIRED, origin, node)),
             manifests=_files(document["manifests"], lambda origin: from_origin(Source.MANIFEST, origin, node)),
             running=_named(document["running"], lambda item: from_origin(Source(item[0]), item[1], node)),
+            places={file: (int(device), int(inode)) for file, (device, inode) in document.get("places", {}).items()},
         )
     except FileNotFoundError:
         return LastGood()

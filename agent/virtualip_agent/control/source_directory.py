@@ -3,11 +3,16 @@
 Withdrawn is what a file's deletion, or an edit of it that still parses, takes away; never what cannot be read just now.
 In a directory that people edit by hand, both count only when they have lasted a moment: editors truncate, write and
 rename, and an address must not blink for that.
+
+In a directory whose files are a process's (`write_again`) a file is deleted only where it was seen: one that the
+directory of now never had, as a file system is not mounted or the directory was made anew, is written there again.
+Whoever wants it to go then finds it there to take away.
 """
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +22,9 @@ from virtualip_agent.control.small_file import NotReadable, read_small_file
 
 log = logging.getLogger(__name__)
 
+Place = tuple[int, int]
+"""Device and inode of a directory."""
+
 
 @dataclass(slots=True)
 class _File:
@@ -25,6 +33,8 @@ class _File:
     reading: Reading
     withdrawing_since: float | None = None
     """Seconds: since when the file (or something in it) has been gone, not yet believed."""
+    place: Place | None = None
+    """Of the directory in which it was seen last, where that is known."""
 
 
 class SourceDirectory:
@@ -39,6 +49,7 @@ class SourceDirectory:
         *,
         removal_grace: float = 0.0,
         follow_symlinks: bool = True,
+        write_again: Callable[[Path, Mapping[str, Instance]], None] | None = None,
     ) -> None:
         self.path = path
         self._suffixes = suffixes
@@ -47,13 +58,16 @@ class SourceDirectory:
         self.removal_grace = removal_grace
         """Seconds that something must be gone before that is believed."""
         self._follow_symlinks = follow_symlinks
+        self._write_again = write_again
+        self._missed_from: Place | None = None
+        """The directory that was there before the one that is there now, which lacked something."""
         self._files: dict[str, _File] = {}
         self._directory_problem: Problem | None = None
         self._was_there = False
 
-    def seed(self, file: str, instances: Mapping[str, Instance]) -> None:
+    def seed(self, file: str, instances: Mapping[str, Instance], place: Place | None = None) -> None:
         """Takes over what a file declared before this process started: the last good version where it is bad now."""
-        self._files[file] = _File(None, Reading(instances))
+        self._files[file] = _File(None, Reading(instances), place=place)
         self._was_there = True
 
     @property
@@ -65,6 +79,11 @@ class SourceDirectory:
     def instances(self) -> dict[str, Mapping[str, Instance]]:
         """What each file declares."""
         return {name: reading.instances for name, reading in self.readings.items() if reading.instances}
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """In which directory each of them was seen last, where that is known."""
+        return {name: file.place for name, file in self._files.items() if file.reading.instances and file.place}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -81,7 +100,7 @@ class SourceDirectory:
         """Looks at every file (unchanged ones cost a read); whether anything is declared differently now."""
         before = (self._directory_problem, self.readings)
         try:
-            names = {name for name in os.listdir(self.path) if self._is_ours(name)}
+            place, names = self._listed()
         except OSError as error:
             self._unlisted(error)
         else:
@@ -89,9 +108,20 @@ class SourceDirectory:
             self._directory_problem = None
             for name in sorted(names):
                 self._look_at(name, now)
-            for name in self._files.keys() - names:
-                self._gone(name, now)
+            for name in self._files.keys() & names:
+                self._files[name].place = place
+            for name in sorted(self._files.keys() - names):
+                self._gone(name, now, place)
+            self._say_replaced(place)
         return before != (self._directory_problem, self.readings)
+
+    def _listed(self) -> tuple[Place, set[str]]:
+        directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            there = os.fstat(directory)
+            return (there.st_dev, there.st_ino), {name for name in os.listdir(directory) if self._is_ours(name)}
+        finally:
+            os.close(directory)
 
     def _is_ours(self, name: str) -> bool:
         return name.endswith(self._suffixes) and not name.startswith(".")
@@ -142,12 +172,30 @@ class SourceDirectory:
             kept = {**before.instances, **reading.instances}
             self._files[name] = _File(content, _with_instances(reading, kept), since)
 
-    def _gone(self, name: str, now: float) -> None:
+    def _gone(self, name: str, now: float, place: Place) -> None:
         file = self._files[name]
+        declares = file.reading.instances or file.reading.bad
+        if self._write_again is not None and declares and file.place not in (None, place):
+            self._missed_from = file.place
+            with contextlib.suppress(OSError):  # tried again at each look; what it declared goes on in any case
+                if file.reading.instances:
+                    self._write_again(self.path / name, file.reading.instances)
+                    file.place = place
+            return
         if file.content is not None or file.withdrawing_since is None:
             file.content, file.withdrawing_since = None, now
         if now - file.withdrawing_since >= self.removal_grace:
             del self._files[name]
+
+    def _say_replaced(self, place: Place) -> None:
+        """Until the directory of before is back. (The next process finds everything in this one and has no doubt.)"""
+        if self._missed_from == place:
+            self._missed_from = None
+        if self._missed_from is not None:
+            self._directory_problem = Problem(
+                str(self.path),
+                "is not the directory that it was (is its file system not mounted?); what was declared there goes on",
+            )
 
 
 def _with_instances(reading: Reading, instances: Mapping[str, Instance]) -> Reading:
