@@ -604,6 +604,36 @@ async def test_one_that_is_removed_while_it_is_looked_at_is_refused(
         executable(str(path), Policy((str(scripts),)))
 
 
+MANY_THREADS = f"""
+import os, threading
+os.setgid({NOBODY}); os.setuid({NOBODY})
+threading.stack_size(65536)
+done = threading.Event()
+for _ in range(600):
+    threading.Thread(target=done.wait, daemon=True).start()
+print("there", flush=True)
+done.wait()
+"""
+
+
+async def test_what_others_run_on_the_node_as_the_same_user_does_not_count(house: House, script: Script) -> None:
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", MANY_THREADS, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        assert await other.stdout.readline() == b"there\n"
+        assert await house.once(script("/bin/true && echo forked")) == Check(True, "exit code 0: forked")
+    finally:
+        other.kill()
+        await other.wait()
+
+
+async def test_one_with_more_than_512_processes_is_ended_and_has_failed(house: House, script: Script) -> None:
+    body = "i=0; while [ $i -lt 600 ]; do sleep 1000 & i=$((i + 1)); done; wait"
+    async with house.tried(script(body), timeout=60_000) as tried:
+        assert await tried.first() == Check(False, "has more than 512 processes")
+    await house.until_nothing_is_left()
+
+
 async def test_a_fork_bomb_ends_with_its_time(house: House, script: Script) -> None:
     async with house.tried(script("f() { f | f & }; f; sleep 1000"), timeout=500) as tried:
         result = await tried.first()

@@ -65,11 +65,11 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def descendants(pids: list[int]) -> list[int]:
-    """These processes and all that come from them."""
+def descendants(pids: list[int], enough: int | None = None) -> list[int]:
+    """These processes and all that come from them; no further than to more than `enough`."""
     found: list[int] = []
     queue = list(pids)
-    while queue:
+    while queue and (enough is None or len(found) <= enough):
         pid = queue.pop()
         found.append(pid)
         queue += children(pid)

@@ -23,11 +23,15 @@ GRACE: Final = 1.0
 MOST_MEMORY: Final = 512 << 20
 """Bytes of private writable memory a process, used or not (RLIMIT_DATA). Not of address space (RLIMIT_AS): Go, Java and
 others reserve gigabytes of it that nobody may touch and that cost nothing, and end at once where they may not."""
+MOST_PROCESSES: Final = 512
+"""Of one run at a time. Counted here and not by RLIMIT_NPROC: the kernel holds that against every thread of the user on
+the whole node, and `nobody` is half of a cluster's monitoring."""
+_COUNT_EVERY: Final = 0.02
+"""Seconds."""
 _LIMITS: Final = {
     resource.RLIMIT_DATA: MOST_MEMORY,
     resource.RLIMIT_FSIZE: 16 << 20,
     resource.RLIMIT_NOFILE: 256,
-    resource.RLIMIT_NPROC: 512,  # of the user's, wherever: a fork bomb ends here
     resource.RLIMIT_CORE: 0,
 }
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -146,8 +150,9 @@ def _follow(run: Run, tell: Tell, stop: int, child: int, output: int, deadline: 
     pidfd = os.pidfd_open(child)
     tail = Tail(output)
     told = False
+    count_at = time.monotonic() + _COUNT_EVERY
     while True:
-        wait = max(0.0, deadline - time.monotonic())
+        wait = max(0.0, min(deadline, count_at) - time.monotonic())
         readable = _readable([pidfd, stop, *tail.wanted()], min(wait, _SLOWLY) if tail.slow else wait)
         if stop in readable:
             break
@@ -157,6 +162,12 @@ def _follow(run: Run, tell: Tell, stop: int, child: int, output: int, deadline: 
                 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
                 tell(status == 0, how(status), tail.last_line())
             break
+        if time.monotonic() >= count_at:
+            if len(kernel.descendants(kernel.children(os.getpid()), MOST_PROCESSES)) > MOST_PROCESSES:
+                if not told:
+                    tell(False, f"has more than {MOST_PROCESSES} processes", "")
+                break
+            count_at = time.monotonic() + _COUNT_EVERY
         if time.monotonic() >= deadline:
             if told:
                 break
@@ -224,12 +235,25 @@ def _readable(descriptors: list[int], seconds: float) -> set[int]:
     return {descriptor for descriptor, _ in poller.poll(-(-seconds * 1000 // 1))}
 
 
+def kill(pids: list[int]) -> None:
+    """And their process groups: a group ends in one step, in which none of it can fork. One by one, a fork bomb would
+    always be ahead."""
+    groups: set[int] = set()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            groups.add(os.getpgid(pid))
+    for group in groups - {os.getpgrp()}:  # that is the spawner's, and ours
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def end_all() -> None:
     """Kills every descendant of this process until there is none."""
     while True:
-        for pid in kernel.descendants(kernel.children(os.getpid())):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        kill(kernel.descendants(kernel.children(os.getpid())))
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
