@@ -3,12 +3,15 @@
 import asyncio
 import os
 import signal
+import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from processes import Processes, Tracked
+from virtualip_agent.control.trackers import process_table
 from virtualip_agent.control.trackers.base import Check
 from virtualip_agent.control.trackers.proc import Proc
 from virtualip_agent.control.trackers.process import result_of
@@ -110,6 +113,45 @@ async def test_a_zombie_does_not_run(table: ProcessTable, processes: Processes, 
     await scans.more(2)
     assert not before.passed
     assert not after.passed
+
+
+def forking(directory: Path, name: str) -> subprocess.Popen[bytes]:
+    """A process that forks and ends when its input does; the child has its name and stays."""
+    fifo, shell = directory / "fifo", directory / name
+    os.mkfifo(fifo)
+    shell.symlink_to("/bin/sh")
+    return subprocess.Popen([str(shell), "-c", f"read line; (read line < {fifo}) &"], stdin=subprocess.PIPE)
+
+
+async def test_s1_a_daemon_that_goes_into_the_background_does_not_end_between_two_scans(
+    scans: Scans, table: ProcessTable, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_table, "SCAN_EVERY", 3600)
+    other = processes.fork("vip-other")
+    daemon = forking(tmp_path, "vip-daemon")
+    while Proc().comm(daemon.pid) != b"vip-daemon":
+        time.sleep(0.001)  # noqa: ASYNC251
+    tracked, beside = Tracked(table, "vip-daemon"), Tracked(table, "vip-other")
+    daemon.communicate()
+    processes.kill(other)
+    await beside.becomes(False)  # it ended later
+    assert tracked.results == [Check(True, "running")]
+    with (tmp_path / "fifo").open("wb"):  # the child's end
+        pass
+    await tracked.becomes(False)
+
+
+async def test_the_end_of_what_has_run_for_long_is_told_before_anything_is_looked_at(
+    scans: Scans, table: ProcessTable, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_table, "SCAN_EVERY", 3600)
+    monkeypatch.setattr(process_table, "GOES_INTO_BACKGROUND", 0)
+    pid = processes.fork("vip-old")
+    tracked = Tracked(table, "vip-old")
+    looked = scans.count
+    processes.kill(pid)
+    await tracked.becomes(False)
+    assert scans.count == looked
 
 
 async def test_exec_and_prctl_change_what_a_process_is(table: ProcessTable, processes: Processes) -> None:

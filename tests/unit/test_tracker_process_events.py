@@ -19,6 +19,7 @@ from segment import Namespace
 from segment import unavailable as no_namespaces
 from virtualip_agent.control.trackers import process_events, process_table
 from virtualip_agent.control.trackers.base import Check
+from virtualip_agent.control.trackers.proc import Proc
 from virtualip_agent.control.trackers.process_events import ProcessEvents, Started, Unavailable
 from virtualip_agent.control.trackers.process_table import ProcessTable
 
@@ -132,6 +133,86 @@ async def test_a_fork_counts_when_it_has_not_become_another(table: ProcessTable,
         process.stdin.flush()
         await tracked.until(lambda: tracked.results[-1] == Check(False, "more than 1 processes"))
         os.killpg(process.pid, signal.SIGKILL)
+
+
+class Daemon:
+    """A shell under a name of its own, which goes into the background when it is told to and waits there for its end.
+    The shell forks and runs nothing: the child keeps the name."""
+
+    def __init__(self, directory: Path, forks: str) -> None:
+        self.comm = "vip-daemon"
+        self.fifo = directory / "fifo"
+        os.mkfifo(self.fifo)
+        shell = directory / self.comm
+        shell.symlink_to("/bin/sh")
+        code = f"read line; {forks.format(f'read line < {self.fifo}; :')}"
+        self.process = subprocess.Popen([str(shell), "-c", code], stdin=subprocess.PIPE)
+
+    def go_into_background(self) -> None:
+        """It has when this returns; the event loop has seen nothing of it."""
+        with self.process as process:
+            assert process.stdin is not None
+            process.stdin.write(b"\n")
+
+    def end(self) -> None:
+        """The process in the background ends."""
+        with self.fifo.open("wb"):  # which waits until that process has opened it
+            pass
+
+
+FORKS = {"one fork": "({}) &", "two forks": "(({}) & :) &"}
+
+
+@needs_events
+@pytest.mark.parametrize("forks", FORKS.values(), ids=FORKS)
+async def test_s1_a_daemon_that_goes_into_the_background_starts_once(
+    table: ProcessTable, tmp_path: Path, forks: str
+) -> None:
+    daemon = Daemon(tmp_path, forks)
+    tracked = Tracked(table, daemon.comm)
+    await until(lambda: table.starts_by == "process events")
+    await tracked.becomes(True)
+    daemon.go_into_background()
+    await asyncio.sleep(3 * process_table.FORK_SETTLES)  # nothing is to happen: there is nothing to wait for
+    assert tracked.results[-1] == Check(True, "running")
+    assert Check(False, "0 processes, 1 wanted") not in tracked.results[1:]
+    daemon.end()
+    await tracked.becomes(False)
+
+
+@needs_events
+@pytest.mark.parametrize("forks", FORKS.values(), ids=FORKS)
+async def test_a_daemon_is_in_the_background_before_it_could_be_looked_at(
+    table: ProcessTable, tmp_path: Path, forks: str
+) -> None:
+    tracked = Tracked(table, "vip-daemon")
+    await until(lambda: table.starts_by == "process events")
+    daemon = Daemon(tmp_path, forks)
+    daemon.go_into_background()
+    await tracked.becomes(True)
+    daemon.end()
+    await tracked.becomes(False)
+
+
+@needs_events
+async def test_a_fork_whose_parent_becomes_another_program_takes_its_place(
+    table: ProcessTable, processes: Processes, tmp_path: Path
+) -> None:
+    daemon = Daemon(tmp_path, "({}) & exec /bin/sleep 60")
+    tracked = Tracked(table, daemon.comm)
+    await until(lambda: table.starts_by == "process events")
+    await tracked.becomes(True)
+    assert daemon.process.stdin is not None
+    daemon.process.stdin.write(b"\n")
+    daemon.process.stdin.close()
+    while Proc().comm(daemon.process.pid) != b"sleep":
+        time.sleep(0.001)  # noqa: ASYNC251  the event loop is to see all of it at once
+    await asyncio.sleep(3 * process_table.FORK_SETTLES)  # nothing is to happen: there is nothing to wait for
+    assert [result for result in tracked.results if result == Check(True, "running")] == tracked.results[-1:]
+    daemon.end()
+    await tracked.becomes(False)
+    daemon.process.kill()
+    daemon.process.wait()
 
 
 @needs_events

@@ -89,6 +89,12 @@ class ProcessEvents:
         self._refused("no answer: this is not the first pid namespace")
 
     def _read(self) -> None:
+        found = self.pending()
+        if self._agreed:
+            self._heard(found)
+
+    def pending(self) -> list[Started] | None:
+        """What has happened and is not told yet; None where some was lost. It is not told again."""
         found: list[Started] = []
         lost = False
         while True:
@@ -102,14 +108,13 @@ class ProcessEvents:
             (what,) = _WORD.unpack_from(message, _WHAT)
             if what == _NONE:
                 if not self._answered(_WORD.unpack_from(message, _DATA)[0]):
-                    return
+                    return found
             elif what == _FORK:
                 _, parent, _, child = _TWO_PAIRS.unpack_from(message, _DATA)
                 found.append(Started(child, parent))
             else:
                 found.append(Started(_PAIR.unpack_from(message, _DATA)[1]))
-        if self._agreed:
-            self._heard(None if lost else found)
+        return None if lost else found
 
     def _answered(self, error: int) -> bool:
         """Whether the kernel agrees. Somebody else's acknowledgement comes here too; ours is the first."""
