@@ -1,12 +1,14 @@
 """One VirtualIP of both families: two virtual routers down to vrrp, one state up from it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from virtualip_agent.control.compile import compile_routers
 from virtualip_agent.control.families import VirtualIPStates, merge
+from virtualip_agent.control.history import History, read_history
 from virtualip_agent.control.instance import Instance, Source
 from virtualip_agent.ipc import LARGEST_MESSAGE, RouterConfig, RouterState, SetRouter, encode
 from virtualip_api.status import FamilyStatus, State
@@ -189,3 +191,46 @@ def test_one_that_is_withdrawn_is_told_as_long_as_a_router_is_left() -> None:
     del said.routers["web/IPv6"]
     assert said.states.refresh("web") is None
     assert said.states.all == {}
+
+
+def test_one_that_is_withdrawn_ends_with_its_last_router_and_enters_no_other_state_before() -> None:
+    """Each half leaves when it hears its own successor: the other is still MASTER then."""
+    said = Said()
+    said.say(state("IPv4", "MASTER", 5.0), state("IPv6", "MASTER", 5.001))
+    said.states.expect({})
+    assert said.say(state("IPv6", "BACKUP", 9.0, "Stopped")) == [("BACKUP", 9.0)]
+    del said.routers["web/IPv6"]
+    left = said.states.refresh("web")
+    assert left is not None
+    assert (left.state, left.reason, left.since) == ("BACKUP", "Stopped", 9.0)
+    assert said.say(state("IPv4", "BACKUP", 9.001, "Stopped")) == [("BACKUP", 9.0)]
+    del said.routers["web/IPv4"]
+    assert said.states.refresh("web") is None
+
+
+def test_one_that_is_wanted_again_while_it_leaves_is_known_when_both_have_spoken() -> None:
+    said = Said()
+    said.say(state("IPv4", "MASTER", 5.0), state("IPv6", "MASTER", 5.001))
+    said.states.expect({})
+    said.say(state("IPv6", "BACKUP", 9.0, "Stopped"))
+    del said.routers["web/IPv6"]
+    said.states.expect({"web": ("web/IPv4", "web/IPv6")})
+    assert said.say(state("IPv4", "BACKUP", 9.5)) == [None]
+    assert said.say(state("IPv6", "BACKUP", 9.6)) == [("BACKUP", 9.5)]
+
+
+def test_the_history_of_one_that_is_withdrawn_says_once_that_it_stopped(tmp_path: Path) -> None:
+    said, told = Said(), History(tmp_path / "history.jsonl")
+    for one in (state("IPv4", "MASTER", 5.0), state("IPv6", "MASTER", 5.001)):
+        said.say(one)
+    told.transition(said.states.all["web"])
+    said.states.expect({})
+    for family, since in (("IPv6", 9.0), ("IPv4", 9.001)):
+        said.say(state(family, "BACKUP", since, "Stopped"))
+        told.transition(said.states.all["web"])
+        del said.routers[f"web/{family}"]
+        if left := said.states.refresh("web"):
+            told.transition(left)
+    told.gone("web")
+    moves = [(record["from"], record["to"]) for record in read_history(tmp_path / "history.jsonl")]
+    assert moves == [("STOP", "MASTER"), ("MASTER", "BACKUP"), ("BACKUP", "STOP")]

@@ -46,6 +46,8 @@ class VirtualIPStates:
         self._routers = routers
         self._expected: Mapping[str, Collection[str]] = {}
         self._known: dict[str, RouterState] = {}
+        self._parts: dict[str, int] = {}
+        """Of how many routers that is the state."""
 
     def expect(self, routers: Mapping[str, Collection[str]]) -> None:
         """Which routers each VirtualIP has now; of one that is not there any more, all that are left."""
@@ -59,11 +61,16 @@ class VirtualIPStates:
         if states is None:
             self._known.pop(virtual_ip, None)
             return None
-        before, state = self._known.get(virtual_ip), merge(virtual_ip, states)
+        before = self._known.get(virtual_ip)
+        if virtual_ip not in self._expected and before is not None and len(states) < self._parts[virtual_ip]:
+            # Withdrawn, and one of the two has gone: what the other one is by itself (MASTER, until it hears its
+            # successor) is no event of the VirtualIP, which has begun to leave and ends with it.
+            return before
+        state = merge(virtual_ip, states)
         if len(states) > 1 and before is not None and before.state == state.state:
             # the second of the two entered it a moment after the first: no other event
             state = msgspec.structs.replace(state, since=before.since)
-        self._known[virtual_ip] = state
+        self._known[virtual_ip], self._parts[virtual_ip] = state, len(states)
         return state
 
     def get(self, virtual_ip: str) -> RouterState | None:
