@@ -12,6 +12,12 @@ class MasterDuties(RouterMemory):
     def _advertise(self, now: int, effects: Effects) -> None:
         effects.append(fx.SendAdvertisement(self.priority))
         self._schedule.advertised(self.settings, now)
+        self.unsaid = False
+
+    def _say_what_is_unsaid(self, now: int, effects: Effects) -> None:
+        if self.unsaid and self._phase is Phase.MASTER and self._hand_over is None:
+            self._advertise(now, effects)
+        self.unsaid = False
 
     def _reply(self, now: int, effects: Effects) -> None:
         if self._schedule.may_reply(now):

@@ -86,10 +86,6 @@ class MasterSchedule:
         """The interval was edited: a shorter one holds from now."""
         self._advertise_at = min(self._advertise_at, now + settings.advert_interval)
 
-    def advertise_next(self, now: int) -> None:
-        """An advertisement is due now, whatever the interval."""
-        self._advertise_at = now
-
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""
         late = settings.advert_interval // SLOTS  # an advertisement waits for those that are due in the same slot

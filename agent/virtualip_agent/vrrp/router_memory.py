@@ -56,6 +56,8 @@ class RouterMemory:
         self._schedule = MasterSchedule()
         self._draining = Draining()
         self._hand_over: HandOver | None = None
+        self.unsaid = False
+        """In a sync group: a resignation was taken back, to be told with the priority that all its trackers make now."""
         self._stop: ev.Stop | None = None
         self._report = Report()
         self._steady = SteadyState()
@@ -96,6 +98,10 @@ class RouterMemory:
     def asks_segment(self) -> bool:
         """Whether a SegmentAnswered is waited for."""
         return self._question.open
+
+    def _drains(self) -> bool:
+        """Whether the present hand-over is one of a draining node."""
+        return self._hand_over is not None and self._hand_over.drains
 
     @property
     def adopts(self) -> bool:

@@ -104,7 +104,7 @@ class SyncGroups:
         views = {name: self._view(name, members) for name in members} if len(members) > 1 else dict.fromkeys(members)
         outcome: Outcome = []
         for name, view in views.items():
-            if view != self._views.get(name):
+            if view != self._views.get(name) or self._cores[name].unsaid:
                 self._views[name] = view
                 outcome += self._tell(name, ev.GroupChanged(view), now)
         return outcome

@@ -66,6 +66,7 @@ class VirtualRouter(MasterDuties):
             case ev.GroupChanged(group):
                 self.fitness.group = group
                 self._reconsider(now, effects)
+                self._say_what_is_unsaid(now, effects)
             case ev.GroupTakesOver(elected):
                 if elected:
                     self._draining.elected()
@@ -121,18 +122,14 @@ class VirtualRouter(MasterDuties):
                 self._resign(now, effects)
         else:
             if self.standing is Standing.RESIGNING and not (self._drains() and self._draining.now):
-                self._hand_over = None  # the reason has gone before anybody took over: that is to be told,
-                self._schedule.advertise_next(now)  # in a group when all that changed with it is known
-                changed = changed or self.fitness.group is None
+                self._hand_over = None  # the reason has gone before anybody took over: that is to be told
+                self.unsaid = self.fitness.group is not None
+                changed = changed or not self.unsaid
             if self._hand_over is None and self._draining.resigns(self.settings):
                 self._resign(now, effects, drains=True)
             elif self._hand_over is None and changed:
                 # a changed priority is told at once: with fast preemption the VIP moves now, not in an interval
                 self._advertise(now, effects)
-
-    def _drains(self) -> bool:
-        """Whether the present hand-over is one of a draining node."""
-        return self._hand_over is not None and self._hand_over.drains
 
     def _start(self, now: int, effects: Effects) -> None:
         """RFC 9568, section 6.4.1: Startup."""
