@@ -586,6 +586,53 @@ async def test_where_no_process_is_to_be_had_it_is_swept_away_later(
         assert not house.deaths
 
 
+NOTHING_ENDS_FOR_A_WHILE = """
+import os, runpy, sys
+stuck, sweeps = sys.argv[0] + ".stuck", sys.argv[0] + ".sweeps"
+kill, killpg, fork, spawner = os.kill, os.killpg, os.fork, os.getpid()
+
+def unless_stuck(end):
+    return lambda pid, number: None if os.path.exists(stuck) else end(pid, number)
+
+def fork_and_count():
+    pid = fork()
+    if pid and os.getpid() == spawner:
+        with open(sweeps, "a") as file:
+            file.write("+")
+    return pid
+
+os.kill, os.killpg, os.fork = unless_stuck(kill), unless_stuck(killpg), fork_and_count
+sys.argv = sys.argv[2:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+async def test_what_a_killed_minder_has_left_and_does_not_end_keeps_no_other_script_from_running(
+    scripts: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one in the kernel's state D: no signal ends it before its disk answers."""
+    python, stuck, sweeps = (scripts / name for name in ("python", "python.stuck", "python.sweeps"))
+    python.write_text(f"#!{sys.executable}\n{NOTHING_ENDS_FOR_A_WHILE}")
+    python.chmod(0o755)
+    stuck.touch()
+    monkeypatch.setattr(sys, "executable", str(python))
+    async with house_of(Policy((str(scripts),))) as house:
+        path = script("setsid sleep 1000 & kill -KILL $PPID; sleep 1000")
+        async with house.tried(path, interval=10_000) as tried:
+            await house.until(lambda: sweeps.exists() and len(sweeps.read_text()) > 2)
+            began, before = time.monotonic(), len(sweeps.read_text())
+            for number in range(8):
+                other = script("exit 0", name=f"other{number}.sh")
+                assert await house.once(other) == Check(True, "exit code 0")
+            # a fork for each of these runs, and one every 100 ms
+            assert len(sweeps.read_text()) - before <= 8 + (time.monotonic() - began) / 0.1 + 1
+            assert not tried.results
+            stuck.unlink()
+            assert await tried.first() == Check(False, "the process that watched it was killed")
+            assert not house.family()
+        assert not house.deaths
+
+
 @pytest.mark.parametrize("look", [2, 3])
 async def test_one_that_is_removed_while_it_is_looked_at_is_refused(
     script: Script, scripts: Path, monkeypatch: pytest.MonkeyPatch, look: int

@@ -26,7 +26,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from virtualip_agent.control import spawner_kernel as kernel
-from virtualip_agent.control.spawner_minder import Run, become, end_all, mind
+from virtualip_agent.control.spawner_minder import Run, become, end_all, kill, mind
 from virtualip_agent.control.spawner_policy import Account, Policy, Refused, account, executable, policy_of
 
 LARGEST_PACKET: Final = 1 << 19
@@ -39,7 +39,7 @@ _CAPABILITIES: Final = {
 _NEEDED: Final = 1 << kernel.CAP_SETUID | 1 << kernel.CAP_SETGID
 _FAREWELL: Final = 3.0
 _SWEEP_AGAIN: Final = 0.1
-"""Seconds until the next try, where no process could be had."""
+"""Seconds until the next try, where no process could be had or one of them has not ended yet."""
 
 
 class Spawner:
@@ -54,6 +54,8 @@ class Spawner:
         """id -> pid"""
         self._unswept: list[int] = []
         """Runs whose minder was killed, while something may be left of them."""
+        self._sweep_at = 0.0
+        """When that is looked at next, by time.monotonic(): not at each of the others' messages."""
         useful = _NEEDED | sum(1 << _CAPABILITIES[name] for name in policy.capabilities)
         self._permitted = kernel.permitted() & useful
         # Where the kernel ends all of a container with any of its processes (the kubelet has it so), a script that is
@@ -72,7 +74,7 @@ class Spawner:
             poller.register(self._channel, select.POLLIN)
             for pidfd, _ in self._minders.values():
                 poller.register(pidfd, select.POLLIN)
-            ready = {descriptor for descriptor, _ in poller.poll(1000 * _SWEEP_AGAIN if self._unswept else None)}
+            ready = {descriptor for descriptor, _ in poller.poll(self._until_the_next_sweep())}
             self._reap(ready)
             self._sweep()
             if self._channel.fileno() in ready:
@@ -163,11 +165,14 @@ class Spawner:
 
     def _sweep(self) -> None:
         """Ends what killed minders have left behind. Where that cannot be done now (no process is to be had: they may
-        have left a fork bomb) their runs have not ended yet, and others go on meanwhile."""
-        if not self._unswept:
+        have left a fork bomb; one hangs in the kernel and does not end) their runs have not ended yet, and others go on
+        meanwhile."""
+        if not self._unswept or time.monotonic() < self._sweep_at:
             return
+        self._sweep_at = time.monotonic() + _SWEEP_AGAIN
         try:
-            self._end_orphans()
+            if not self._end_orphans():
+                return
         except OSError:
             return
         for identifier in self._unswept:
@@ -175,27 +180,30 @@ class Spawner:
             self._ended(identifier)
         self._unswept.clear()
 
-    def _end_orphans(self) -> None:
-        """By a process of their user, as we may not kill ourselves. OSError where there is none to be had."""
+    def _until_the_next_sweep(self) -> float | None:
+        """Milliseconds."""
+        return max(0.0, self._sweep_at - time.monotonic()) * 1000 if self._unswept else None
+
+    def _end_orphans(self) -> bool:
+        """By a process of their user, as we may not kill ourselves; whether none is left. OSError where there is no
+        process to be had."""
+        orphans = self._orphans()
+        for uid in {found for pid in orphans if (found := _uid(pid)) is not None}:
+            sweeper = os.fork()
+            if sweeper == 0:
+                with suppress(BaseException):
+                    become(Account(uid, uid), 0)
+                    kill(kernel.descendants(orphans))
+                os._exit(0)
+            os.waitpid(sweeper, 0)
+        for pid in orphans:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        return not self._orphans()
+
+    def _orphans(self) -> list[int]:
         minders = set(self._pids.values())
-        while True:
-            orphans = [pid for pid in kernel.children(os.getpid()) if pid not in minders]
-            if not orphans:
-                return
-            for uid in {found for pid in orphans if (found := _uid(pid)) is not None}:
-                sweeper = os.fork()
-                if sweeper == 0:
-                    with suppress(BaseException):
-                        become(Account(uid, uid), 0)
-                        for pid in kernel.descendants(orphans):
-                            with suppress(OSError):
-                                os.kill(pid, signal.SIGKILL)
-                    os._exit(0)
-                os.waitpid(sweeper, 0)
-            for pid in orphans:
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-            time.sleep(0.002)
+        return [pid for pid in kernel.children(os.getpid()) if pid not in minders]
 
     def _result(self, identifier: int, passed: bool, reason: str, detail: str = "") -> None:
         self._send({"id": identifier, "passed": passed, "reason": reason, "detail": detail})
