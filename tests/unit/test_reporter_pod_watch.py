@@ -9,7 +9,7 @@ import pytest
 
 from virtualip_agent import pods_file
 from virtualip_agent.pods_file import Pod, PodsOfNamespace
-from virtualip_agent.reporter import pod_watch
+from virtualip_agent.reporter import backoff
 from virtualip_agent.reporter.api import ApiError, WatchEvent
 from virtualip_agent.reporter.desired_directory import DesiredDirectory
 from virtualip_agent.reporter.plan import read_plan
@@ -180,8 +180,8 @@ def test_without_such_trackers_nothing_is_asked_and_no_file_made(tmp_path: Path)
 
 
 def test_it_begins_and_ends_with_the_trackers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_watch, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(pod_watch, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "LONGEST_PAUSE", 0.01)
     scene = Scene(tmp_path, FakeApi(pod()))
     scene.wanted = {"ingress"}
     scene.until(lambda file: file["ingress"].pods == {"nginx-0": Pod({"app": "nginx"}, True)})
@@ -193,7 +193,7 @@ def test_it_begins_and_ends_with_the_trackers(tmp_path: Path, monkeypatch: pytes
 def test_what_an_earlier_process_knew_is_kept_until_the_api_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_watch, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.01)
     before = PodsOfNamespace({"nginx-0": Pod({"app": "nginx"}, True)}, 1.0)
     pods_path(tmp_path).write_bytes(pods_file.encode({"ingress": before, "old": before}, pods_file.boot_id()))
     api = FakeApi(pod(ready="False"))
@@ -226,7 +226,7 @@ class Restored(FakeApi):
 def test_after_each_watch_the_pods_are_listed_so_that_a_restored_database_is_followed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pod_watch, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(backoff, "FIRST_PAUSE", 0.0)
     watching = watch(Restored(pod()))
     seen = []
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from virtualip_agent.reporter import store, withdrawal
 from virtualip_agent.reporter.api import Api, ApiError, WatchEvent
+from virtualip_agent.reporter.backoff import BackOff
 from virtualip_agent.reporter.desired_directory import DesiredDirectory
 from virtualip_agent.reporter.memory import KnownMember, Memory
 from virtualip_agent.reporter.plan import Password, SecretKey, read_plan
@@ -24,8 +25,6 @@ log = logging.getLogger(__name__)
 MEMBERS_PATH = f"/apis/{GROUP}/{VERSION}/{MEMBER_PLURAL}"
 
 WATCH_SECONDS = 240
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 5.0
 
 
 class PlanWatch:
@@ -92,18 +91,18 @@ class PlanWatch:
 
     def work(self) -> None:
         """Lists and watches, for ever."""
-        pause = 0.0
+        back_off = BackOff()
         while True:
+            back_off.begin()
+            failed = False
             try:
                 self.look()
-                pause = 0.0
                 self._follow()
             except ApiError as error:
-                if error.status == 410:
-                    continue  # the watch was away too long: list again
-                self._refused("plans cannot be read, what runs goes on", error)
-                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
-                time.sleep(pause * (0.5 + random.random()))
+                if error.status != 410:  # else the watch was away too long: list again
+                    self._refused("plans cannot be read, what runs goes on", error)
+                failed = error.status != 410
+            time.sleep(back_off.ended(failed=failed))
 
     def look(self) -> None:
         """Looks at all of this node's Members, and judges what is missing. ApiError."""
@@ -167,18 +166,13 @@ class PlanWatch:
         """Watches until it is time to list again: at the latest when the server ends the watch, so that the CRDs too
         are looked at every few minutes."""
         while True:
-            started = time.monotonic()
             query = {**self._selector, "resourceVersion": self._resource_version}
             interrupted = False
             for event in self._api.watch(MEMBERS_PATH, query, self._watch_seconds(), self._opened):
                 interrupted = self.handle(event)
                 if interrupted:
                     break
-            if not interrupted:
-                # A server that is going down may end every watch at once.
-                time.sleep(max(0.0, FIRST_PAUSE - (time.monotonic() - started)))
-                return
-            if self._list_is_due():
+            if not interrupted or self._list_is_due():
                 return
 
     def _opened(self, end: Callable[[], None]) -> None:

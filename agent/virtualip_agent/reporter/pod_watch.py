@@ -16,14 +16,13 @@ from virtualip_agent import pods_file
 from virtualip_agent.desired_file import write_atomically
 from virtualip_agent.pods_file import Pod, PodsOfNamespace
 from virtualip_agent.reporter.api import Api, ApiError, WatchEvent
+from virtualip_agent.reporter.backoff import BackOff
 
 log = logging.getLogger(__name__)
 
 CONFIRM_EVERY = 5.0
 """Seconds between statements that what is known is still so, while the API is there."""
 WATCH_SECONDS = 240
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 5.0
 
 
 def pod_of(thing: Mapping[str, Any]) -> tuple[str, Pod]:
@@ -67,19 +66,20 @@ class NamespaceWatch:
 
     def work(self) -> None:
         """Lists and watches until stopped."""
-        pause = 0.0
+        back_off = BackOff()
         while not self._stopped.is_set():
+            back_off.begin()
+            failed = False
             try:
                 # again after each watch: of a restored database one may be open at a version that is yet to come
                 self.look()
-                pause = 0.0
                 self._follow()
             except ApiError as error:
-                if error.status == 410:
-                    continue  # the watch was away too long: list again
-                self._lost(error)
-                pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)
-                time.sleep(pause * (0.5 + random.random()))
+                if error.status != 410:  # else the watch was away too long: list again
+                    self._lost(error)
+                failed = error.status != 410
+            if not self._stopped.is_set():
+                time.sleep(back_off.ended(failed=failed))
 
     def look(self) -> None:
         """Lists them. ApiError."""
@@ -88,14 +88,11 @@ class NamespaceWatch:
         self._set(dict(map(pod_of, answer.get("items") or ())))
 
     def _follow(self) -> None:
-        started = time.monotonic()
         query = {**self._query, "resourceVersion": self._resource_version}
         for event in self._api.watch(self._path, query, int(WATCH_SECONDS * (0.8 + 0.4 * random.random()))):
             self.handle(event)
             if self._stopped.is_set():
                 return
-        # A server that is going down may end every watch at once.
-        time.sleep(max(0.0, FIRST_PAUSE - (time.monotonic() - started)))
 
     def handle(self, event: WatchEvent) -> None:
         """Takes an event."""
