@@ -16,7 +16,7 @@ from virtualip_agent.realtime.interfaces import Interfaces, key_of
 from virtualip_agent.realtime.ports import _Pair, _sort
 from virtualip_agent.realtime.route_socket import Change, RouteSocket
 from virtualip_agent.rtnetlink import Address, Link
-from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
 NAME = "v3-4"
 ANOTHER = "192.168.122.210/24"
@@ -165,7 +165,13 @@ class Overrun:
 
 def a_route_socket(monkeypatch: pytest.MonkeyPatch, found: Interfaces, **sockets: Any) -> RouteSocket:
     routes = RouteSocket.__new__(RouteSocket)
-    values = {"interfaces": Interfaces(), "_deleted_links": {}, "_port": 4711, "_sequence": 0} | sockets
+    values = {
+        "interfaces": Interfaces(),
+        "behind": False,
+        "_deleted_links": {},
+        "_port": 4711,
+        "_sequence": 0,
+    } | sockets
     for name, value in values.items():
         setattr(routes, name, value)
     monkeypatch.setattr(routes, "resynchronise", lambda: setattr(routes, "interfaces", found))
@@ -196,3 +202,98 @@ def test_a_batch_whose_answer_is_lost_is_done_where_the_address_is_there(
     found.ours.add(key_of(ours))
     routes = a_route_socket(monkeypatch, found, _requests=Overrun(errno.ENOBUFS))
     assert routes.change([Change(ours, add=True, lifetime=5)]) == [0]
+
+
+def a_route_socket_that_cannot_ask(monkeypatch: pytest.MonkeyPatch, **sockets: Any) -> RouteSocket:
+    """It is on eth0 with one of our addresses, and each question meets an error."""
+    routes = a_route_socket(monkeypatch, Interfaces(), **sockets)
+    monkeypatch.undo()
+    routes.interfaces.links[2] = Link(2, "eth0", b"\x52\x54\0\0\0\1", up=True, running=True)
+    routes.interfaces.put(Address(2, VIPS[4, 51], 24, rt.TAG))
+    return routes
+
+
+def test_two_netlink_errors_in_a_row_are_the_batchs_answer_and_leave_the_tables_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    routes = a_route_socket_that_cannot_ask(monkeypatch, _requests=Overrun(errno.ENOBUFS, errno.ENOMEM))
+    tables = routes.interfaces
+    known, new = Address(2, VIPS[4, 51], 24, rt.TAG), Address(2, VIPS[4, 52], 24)
+    changes = [Change(known, add=True, lifetime=5), Change(new, add=True, exclusive=True, lifetime=5)]
+    assert routes.change(changes) == [errno.ENOBUFS, errno.ENOBUFS]
+    assert routes.interfaces is tables
+    assert routes.behind
+
+
+def test_an_overrun_of_notifications_about_which_the_kernel_cannot_be_asked_is_asked_about_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    routes = a_route_socket_that_cannot_ask(
+        monkeypatch, _notifications=Overrun(errno.ENOBUFS), _requests=Overrun(errno.ENOMEM)
+    )
+    assert routes.read_notifications() == {2}
+    assert routes.behind
+
+
+class KernelWithoutMemory:
+    """Of a table: how often it was asked, until it has memory again."""
+
+    def __init__(self, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.routes: Any = table.engine._routes
+        self.asked, self.refreshed = 0, 0
+        self.has_memory = False
+        change = self.routes.change
+
+        def counted(changes: list[Change]) -> list[int]:
+            self.refreshed += any(one.add and not one.exclusive for one in changes)
+            return list(change(changes))
+
+        monkeypatch.setattr(self.routes, "resynchronise", self.ask)
+        monkeypatch.setattr(self.routes, "change", counted)
+        self.routes.behind = True
+
+    def ask(self) -> None:
+        self.asked += 1
+        self.routes.behind = not self.has_memory
+
+
+def test_a_kernel_that_could_not_be_asked_is_asked_again_soon_and_nothing_is_refreshed_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What somebody took away meanwhile would be brought back."""
+    table = Table()
+    table.set()
+    table.run(6 * SECOND)
+    assert table.state == ("MASTER", "NoMaster")
+    kernel = KernelWithoutMemory(table, monkeypatch)
+    table.news()
+    table.run(SECOND)
+    assert 8 <= kernel.asked <= 11
+    assert kernel.refreshed == 0
+    kernel.has_memory = True
+    table.run(200 * MILLISECOND)
+    assert not kernel.routes.behind
+    asked = kernel.asked
+    table.run(3 * SECOND)
+    assert kernel.asked == asked
+    assert kernel.refreshed >= 3
+    assert table.state == ("MASTER", "NoMaster")
+
+
+def test_an_address_that_the_kernel_has_and_nobody_can_say_whose_it_is_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table()
+    kernel = KernelWithoutMemory(table, monkeypatch)
+    asked_for: list[Change] = []
+
+    def there_already(changes: list[Change]) -> list[int]:
+        asked_for.extend(changes)
+        return [errno.EEXIST] * len(changes)
+
+    monkeypatch.setattr(kernel.routes, "change", there_already)
+    table.set()
+    table.run(4 * SECOND)
+    assert table.state[0] != "MASTER"
+    assert asked_for
+    assert all(change.exclusive for change in asked_for if change.add)

@@ -50,8 +50,8 @@ class AddressKeeper:
         if errno.EEXIST in results:
             self._routes.resynchronise()
         for router, change, result in zip(owners, changes, results, strict=True):
-            if result == errno.EEXIST:
-                # our table was behind; what the kernel has now decides
+            if result == errno.EEXIST and not self._routes.behind:
+                # our table was old; what the kernel has now decides
                 refusal = self._foreign(router)
                 result = 0 if refusal is not None else self._routes.change([change._replace(exclusive=False)])[0]
                 if refusal is not None:

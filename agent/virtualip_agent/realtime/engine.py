@@ -19,7 +19,7 @@ from virtualip_agent.realtime.listeners import Listeners
 from virtualip_agent.realtime.location import locate
 from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
-from virtualip_agent.realtime.route_socket import RouteSocket
+from virtualip_agent.realtime.route_socket import ASK_AGAIN, RouteSocket
 from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
 from virtualip_agent.realtime.speech import Speech
 from virtualip_agent.realtime.timers import Chore, Deadlines
@@ -350,6 +350,8 @@ class Engine:
             self._speech.announce(router, frames)
         if self._pacer.next_at is not None:
             self.deadlines.arm(Chore.PACED, self._pacer.next_at)
+        if self._routes.behind:
+            self.deadlines.arm(Chore.REFRESH, now + ASK_AGAIN)
 
     def _change_addresses(self, pending: Iterable[tuple[RunningRouter, fx.Effect]], now: int) -> dict[str, Refusal]:
         # the last word of this wake-up counts: a router may have become MASTER and yielded within it
@@ -378,10 +380,14 @@ class Engine:
     def _refresh(self, now: int) -> None:
         """Renews the lifetime of everything that is held, in one batch."""
         masters = [router for router in self._routers.values() if router.core.is_master]
-        if masters and self._refreshed_at and now - self._refreshed_at > _LATE_REFRESH:
-            # we slept: the kernel may have let them expire, and a refresh would bring them back silently
+        late = masters and self._refreshed_at and now - self._refreshed_at > _LATE_REFRESH
+        if late:
             self.process.count("refresh_late")
+        if late or self._routes.behind:
+            # we slept, say: the kernel may have let them expire, and a refresh would bring them back silently
             self._routes.resynchronise()
+            if self._routes.behind:
+                return  # `flush` arms it again
             self.links_changed(now)
         just_now = {router.name for router, _ in self._pending}
         for router in masters:

@@ -20,6 +20,8 @@ _BATCH: Final = 1000
 _LAST_SEQUENCE: Final = 1 << 31
 _ANSWER_TIMEOUT: Final = 0.2
 """The kernel answers within the send call; this is only there so that a surprise cannot hang the process."""
+ASK_AGAIN: Final = 100_000_000
+"""Nanoseconds until the kernel is asked again for what it could not say."""
 
 
 class Change(NamedTuple):
@@ -37,6 +39,8 @@ class RouteSocket:
 
     def __init__(self) -> None:
         self.interfaces = Interfaces()
+        self.behind = False
+        """Whether the tables may lack something, as the kernel could not be asked: `resynchronise` is due."""
         self._sequence = 0
         self._deleted_links: dict[int, int] = {}
         self._requests = _open(0)
@@ -46,7 +50,7 @@ class RouteSocket:
             rt.RTMGRP_LINK | rt.RTMGRP_IPV4_IFADDR | rt.RTMGRP_IPV6_IFADDR | rt.RTMGRP_IPV6_NETCONF
         )
         self._notifications.setblocking(False)
-        self.resynchronise()
+        self._ask_for_everything()
 
     def fileno(self) -> int:
         """Readable when notifications wait."""
@@ -58,7 +62,17 @@ class RouteSocket:
         self._notifications.close()
 
     def resynchronise(self) -> None:
-        """Asks the kernel for everything anew."""
+        """Asks the kernel for everything anew. Where it cannot be asked now (it has no memory, and no more than that is
+        wrong) the tables stay as they are, and `behind` says so."""
+        try:
+            self._ask_for_everything()
+        except OSError as error:
+            log.error("netlink: %s; the kernel is asked again soon", error)
+            self.behind = True
+        else:
+            self.behind = False
+
+    def _ask_for_everything(self) -> None:
         interfaces = Interfaces(ours=self.interfaces.ours)
         for message in self._dump(rt.dump_links):
             link = rt.parse_link(message.payload)
@@ -90,7 +104,7 @@ class RouteSocket:
             except BlockingIOError:
                 return changed
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
                     raise
                 log.warning("netlink notifications were lost; asking the kernel for everything")
                 for message in rt.left_over(self._notifications):
@@ -170,6 +184,8 @@ class RouteSocket:
         except OSError as error:
             log.error("netlink: %s; asking the kernel what is there", error)
             self.resynchronise()
+            if self.behind:
+                return [error.errno or errno.EIO] * len(changes)
             return [0 if self._is_done(change) else error.errno or errno.EIO for change in changes]
         for change, result in zip(changes, results, strict=True):
             self._note(change, result)

@@ -55,7 +55,7 @@ class Chore(StrEnum):
     """What is due beside the routers' own timers. No router's name begins with a blank."""
 
     REFRESH = " refresh"
-    """Of the addresses' lifetimes."""
+    """Of the addresses' lifetimes; and of the kernel's tables, where it could not be asked."""
     PACED = " paced"
     """Rounds of gratuitous ARP that were put off; `flush` sends them."""
     LOOK_AGAIN = " look again"

@@ -40,6 +40,8 @@ _NO_HURRY: Final = 1 << 62
 class Routes:
     """A kernel that does what it is asked."""
 
+    behind = False
+
     def __init__(self) -> None:
         self.interfaces = Interfaces()
         self.interfaces.links[INDEX] = Link(INDEX, "eth0", b"\x52\x54\0\0\0\1", up=True, running=True)
