@@ -139,3 +139,15 @@ def test_a_line_of_which_nobody_has_thought_costs_itself_alone(tmp_path: Path, l
     known = '{"name": "web", "to": "MASTER", "time": "2026-01-01T00:00:00Z"}'
     path.write_text(f"{line}\n{known}\n")
     assert History(path)._last == {"web": ("MASTER", "2026-01-01T00:00:00Z")}
+
+
+def test_a_record_that_was_cut_off_costs_itself_and_not_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    History(path).transition(state("BACKUP", 1.0))
+    with path.open("a") as file:
+        file.write('{"time": "2026-01-01T00:00:00Z", "name": "we')  # the disk was full, or it was killed
+    history = History(path)
+    history.transition(state("MASTER", 2.0))
+    history.transition(state("FAULT", 3.0))
+    assert moves(path) == [("STOP", "BACKUP"), ("BACKUP", "MASTER"), ("MASTER", "FAULT")]
+    assert "" not in path.read_text().splitlines()

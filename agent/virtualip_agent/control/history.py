@@ -94,9 +94,9 @@ class History:
         try:
             self._rotate()
             # O_NOFOLLOW: others of the group may write in the directory.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             with os.fdopen(os.open(self._path, flags, 0o640), "w", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(_after_a_cut_off_line(file.fileno()) + json.dumps(record) + "\n")
         except OSError as error:
             log.warning("the history cannot be written: %s", error)
 
@@ -107,6 +107,12 @@ class History:
         except FileNotFoundError:
             return
         self._path.replace(previous_path(self._path))
+
+
+def _after_a_cut_off_line(descriptor: int) -> str:
+    """What a record is to begin with: after a full disk or a kill the last one may have no end, which would cost both."""
+    size = os.fstat(descriptor).st_size
+    return "\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else ""
 
 
 def previous_path(path: Path) -> Path:
