@@ -110,7 +110,7 @@ class History:
 
 
 def _after_a_cut_off_line(descriptor: int) -> str:
-    """What a record is to begin with: after a full disk or a kill the last one may have no end, which would cost both."""
+    """What a record begins with: after a full disk or a kill the last one may have no end, which would cost both."""
     size = os.fstat(descriptor).st_size
     return "\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else ""
 
