@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from virtualip_api.addresses import Ip
+from virtualip_api.defaults import without_defaults
 from virtualip_api.fields import Fields, read
 from virtualip_api.virtual_ip import MOST_MEMBERS, OWNER_PRIORITY, VirtualIPSpec, parse_spec_fields
 
@@ -69,7 +70,7 @@ def _parse(fields: Fields) -> MemberSpec:
 
 def _parse_peer(fields: Fields) -> Peer:
     addresses = []
-    for index, text in enumerate(fields.texts("addresses", 8)):
+    for index, text in enumerate(fields.texts("addresses", MOST_ADDRESSES)):
         try:
             addresses.append(ip_address(text))
         except ValueError:
@@ -79,6 +80,8 @@ def _parse_peer(fields: Fields) -> Peer:
     return peer
 
 
+MOST_ADDRESSES = 8
+"""Of a member."""
 _RESOLVED = ("nodeSelector", "nodePriorities", "priority", "drain")
 
 
@@ -95,8 +98,8 @@ def member_spec(
     unknown_to: tuple[str, ...] = (),
 ) -> dict[str, object]:
     """The spec of a Member as JSON, without its revision. `spec` is the VirtualIP's own, as it was applied:
-    what chooses and weighs nodes is left out, as it is resolved."""
-    resolved = {key: value for key, value in spec.items() if key not in _RESOLVED}
+    what chooses and weighs nodes is left out, as it is resolved, and what is so by default."""
+    resolved = without_defaults({key: value for key, value in spec.items() if key not in _RESOLVED})
     return {
         "virtualIP": virtual_ip,
         "node": node,

@@ -90,6 +90,18 @@ def test_a_members_addresses_are_of_either_family() -> None:
     assert [str(address) for address in member.peers[0].addresses] == ["192.0.2.1", "2001:db8::1"]
 
 
+def test_an_agent_of_the_version_before_is_not_told_of_what_nobody_asked_for() -> None:
+    """The API server fills defaults into every VirtualIP, those of new fields too."""
+    filled = SPEC | {"preemptDamping": True, "garp": {"repeat": 5, "interval": "10ms"}, "checksum": "PseudoHeader"}
+    told = member_spec(
+        virtual_ip="web", node="a", generation=1, base_priority=100, rank=0, draining=False, peers=(), spec=filled
+    )["spec"]
+    assert isinstance(told, dict)
+    assert told["garp"] == {"interval": "10ms"}
+    assert "preemptDamping" not in told
+    assert "checksum" not in told
+
+
 # ---- desired files
 
 

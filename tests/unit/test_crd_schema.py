@@ -10,6 +10,7 @@ import yaml
 
 from full_spec import FULL, PathOf, Schema, changed, properties, without
 from virtualip_api import addresses, member, names, selector, status, trackers, virtual_ip
+from virtualip_api.defaults import DEFAULTS, without_defaults
 from virtualip_api.errors import InvalidResource
 from virtualip_api.virtual_ip import VirtualIPSpec, parse_spec
 
@@ -31,6 +32,33 @@ MEMBER = root("virtualipmember.yaml")
 SPEC = VIRTUAL_IP["properties"]["spec"]
 
 ALL = list(properties(SPEC, FULL))
+
+
+def defaults_in(schema: Schema) -> dict[str, Any]:
+    """By field; of a list those of its elements."""
+    found = {}
+    for name, child in schema.get("properties", {}).items():
+        below = defaults_in(child.get("items", child))
+        if below or "default" in child:
+            found[name] = below or child["default"]
+    return found
+
+
+def test_no_field_is_given_a_default_by_the_api_server_but_those_of_the_first_release() -> None:
+    """An operator that does not know the field yet would refuse every VirtualIP from the moment the CRD is applied."""
+    assert defaults_in(SPEC) == DEFAULTS
+
+
+@pytest.mark.parametrize(("path", "schema"), [(path, s) for path, s in properties(SPEC, FULL) if "default" in s])
+def test_what_is_so_by_default_is_left_out_and_means_the_same(path: PathOf, schema: Schema) -> None:
+    spec = changed(path, schema["default"])
+    short = without_defaults(spec)
+    assert short != spec
+    try:
+        meant = parse_spec(spec)
+    except InvalidResource:
+        return  # another field of the whole wants another value of this one
+    assert parse_spec(short) == meant
 
 
 def schema_paths(schema: Schema, path: PathOf = ()) -> Iterator[PathOf]:
