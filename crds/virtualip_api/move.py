@@ -8,7 +8,7 @@ a repository leaves it alone. All others drain meanwhile: whatever becomes of th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from virtualip_api.errors import FieldError, InvalidResource
 from virtualip_api.names import MOVE_TO_ANNOTATION, MOVE_UNTIL_ANNOTATION
@@ -33,11 +33,11 @@ def read_move(annotations: Mapping[str, str]) -> PlannedMove | None:
         raise _wrong(MOVE_UNTIL_ANNOTATION, "is missing: a move says when it ends, such as 2026-11-26T06:00:00Z")
     try:
         moment = datetime.fromisoformat(until)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise _wrong(MOVE_UNTIL_ANNOTATION, f"{until[:40]!r} is not a time such as 2026-11-26T06:00:00Z")
-    return PlannedMove(to, moment.timestamp())
+        if moment.tzinfo is None:
+            raise ValueError("of which zone?")
+        return PlannedMove(to, moment.astimezone(UTC).timestamp())
+    except (ValueError, OverflowError):  # the latter within a day of the year 10000, or of the first
+        raise _wrong(MOVE_UNTIL_ANNOTATION, f"{until[:40]!r} is not a time such as 2026-11-26T06:00:00Z") from None
 
 
 def _wrong(annotation: str, problem: str) -> InvalidResource:

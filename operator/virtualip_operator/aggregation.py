@@ -36,6 +36,10 @@ class View:
     silent: frozenset[str]
     renewed: Mapping[str, float]
     """When each node renewed its Lease last, by its own clock, in seconds since the epoch."""
+    holders: tuple[str, ...] = ()
+    """Nodes that take no part by the plan and say that they are MASTER: who has yet to let go, a static manifest."""
+    claims: Mapping[str, int] = field(default_factory=dict)
+    """Who claims the addresses, numbered in the order in which the claims were seen: the nodes' clocks may differ."""
     leaderless_for: float = 0.0
     """Seconds since nobody was first seen to claim the addresses."""
     drained: Mapping[str, str] = field(default_factory=dict)
@@ -53,14 +57,18 @@ class View:
 
     @property
     def believed(self) -> dict[str, NodeEntry]:
-        """The entries of members that are not silent, in the order of `members`."""
-        return {node: self.entries[node] for node in self.members if node in self.entries and node not in self.silent}
+        """The entries of members that are not silent, in the order of `members`, and of the holders."""
+        there = (*self.members, *self.holders)
+        return {node: self.entries[node] for node in there if node in self.entries and node not in self.silent}
 
     @property
     def claimants(self) -> list[NodeEntry]:
         """Those who say that they are MASTER, the latest claim first."""
         masters = [entry for entry in self.believed.values() if entry.state is State.MASTER]
-        return sorted(masters, key=lambda entry: parse_time(entry.last_transition_time), reverse=True)
+        return sorted(masters, key=self._age_of_claim)
+
+    def _age_of_claim(self, entry: NodeEntry) -> tuple[int, float]:
+        return -self.claims.get(entry.node, 0), -parse_time(entry.last_transition_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ def aggregate(view: View, before: Mapping[str, Any], now: float) -> Aggregate:
     status: dict[str, Any] = {
         "observedGeneration": view.generation,
         "addresses": _shown(view.addresses),
-        "summary": " ".join(_summarised(node, view.believed.get(node)) for node in view.members),
+        "summary": " ".join(_summarised(node, view.believed.get(node)) for node in (*view.members, *view.holders)),
         "silentNodes": sorted(node for node in view.members if node in view.silent),
         "conditions": [condition.to_json(old_conditions, view.generation, now) for condition in conditions],
     }
@@ -154,6 +162,8 @@ def _move(
     if before.get("master") == master.node:
         return None
     source = str(before.get("master") or (moves[0].get("to", "") if moves else ""))
+    if source == master.node and moves[0].get("time") == master.last_transition_time:
+        return None  # it was silent meanwhile, and says again what it said then
     drained = "" if master.node in view.drained else view.drained.get(source, "")
     why = explain(view.believed.get(source), master, source, view.cause_window, drained)
     at = master.last_transition_time or format_time(now)
@@ -163,9 +173,12 @@ def _move(
 def _ready(view: View, before: Mapping[str, Any], settling: bool) -> Condition:
     believed, claimants = view.believed, view.claimants
     if claimants:
-        return Condition("Ready", "True", "MasterKnown", f"{claimants[0].node} is MASTER")
+        outside = ", though it takes no part by the plan" if claimants[0].node in view.holders else ""
+        return Condition("Ready", "True", "MasterKnown", f"{claimants[0].node} is MASTER{outside}")
     if settling:
         return Condition("Ready", "True", "MasterKnown", f"{before['master']} was MASTER; a take-over is under way")
+    if not view.members and view.refused:
+        return Condition("Ready", "False", "NotAccepted", f"nobody runs it: {view.refused.message}")
     if not view.members:
         return Condition("Ready", "False", "NoMembers", "no node takes part: spec.nodeSelector selects none")
     words = "; ".join(_cause(node, view) for node in view.members)

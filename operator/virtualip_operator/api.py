@@ -118,9 +118,10 @@ class Api:
         """A JSON patch, all of it or nothing; ApiError, 422 where one of its tests fails."""
         return self._request("PATCH", path, {"fieldManager": FIELD_MANAGER}, operations, JSON_PATCH)
 
-    def delete(self, path: str, uid: str) -> None:
-        """Deletes the object if it still is the one of that uid; ApiError."""
-        self._request("DELETE", path, body={"preconditions": {"uid": uid}}, content_type="application/json")
+    def delete(self, path: str, metadata: Mapping[str, Any]) -> None:
+        """Deletes the object if it still is as that metadata says; ApiError, 409 where it is not."""
+        still = {key: metadata[key] for key in ("uid", "resourceVersion")}
+        self._request("DELETE", path, body={"preconditions": still}, content_type="application/json")
 
     def watch(self, path: str, version: str, seconds: int, quiet: float) -> Iterator[tuple[str, dict[str, Any]]]:
         """Events (type, object) after a list's resourceVersion until the server ends the watch after `seconds`.

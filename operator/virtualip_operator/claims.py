@@ -133,7 +133,7 @@ class Contest:
             mine = claimant.wanted
             lost = self._lost(claimant, mine, other) if mine else None
             if mine and lost:
-                return _clash(mine, lost, other.name)
+                return _clash(mine, lost, other.name, mutual=_wants_of(other, claimant.running))
         return None
 
     def _lost(self, claimant: Claimant, mine: Claim, other: Claimant) -> Claim | None:
@@ -187,15 +187,23 @@ def _one_segment(one: Ask, other: Ask) -> bool:
     return True
 
 
-def _clash(mine: Claim, theirs: Claim, rival: str) -> Clash:
+def _wants_of(other: Claimant, running: Iterable[Claim]) -> bool:
+    """Whether the other waits for what these have: each would wait for the other for ever."""
+    theirs = other.wanted
+    return theirs is not None and any(_meet(theirs, claim) for claim in running)
+
+
+def _clash(mine: Claim, theirs: Claim, rival: str, *, mutual: bool) -> Clash:
     shared = sorted(mine.nodes & theirs.nodes)
     more = len(shared) - _NODES_SHOWN
     where = ", ".join(shared[:_NODES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     addresses = _addresses_of_both(mine.ask, theirs.ask)
+    swap = ", which wants what this one has: give one of them something else in between" if mutual else ""
     if addresses:
         shown = ", ".join(map(str, addresses[:_NODES_SHOWN]))
-        return Clash("AddressInUse", f"spec.addresses: {shown} on {where} is VirtualIP {rival}'s", rival)
-    message = f"spec.vrid: {mine.ask.vrid} on {where} is VirtualIP {rival}'s"
+        message = f"spec.addresses: {shown} on {where} is VirtualIP {rival}'s{swap}"
+        return Clash("AddressInUse", message, rival)
+    message = f"spec.vrid: {mine.ask.vrid} on {where} is VirtualIP {rival}'s{swap}"
     if not (mine.ask.interface and theirs.ask.interface):
         message += "; if they are on different segments, name spec.interface in both"
     return Clash("VRIDInUse", message, rival)

@@ -1,6 +1,6 @@
 """From a plan to VirtualIPMembers: what has to be written, and nothing where nothing changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,12 +43,41 @@ def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float)
             body["spec"]["revision"] = _revision(now, 0)
             create.append(body)
         elif not _same(found, body):
-            body["spec"]["revision"] = _revision(now, found["spec"].get("revision", 0))
+            body["spec"]["revision"] = _revision(now, _revised(found))
             metadata = {**found["metadata"], **body["metadata"]}
             metadata["labels"] = {**(found["metadata"].get("labels") or {}), **body["metadata"]["labels"]}
             replace.append({**body, "metadata": metadata})
     delete = tuple(body for name, body in existing.items() if name not in wanted)
     return Changes(tuple(create), tuple(replace), delete)
+
+
+def as_it_stands(existing: Iterable[Json], draining: Collection[str], nodes: Collection[str]) -> Plan:
+    """The plan that Members were made from, as far as it is in them; of those on one of the `nodes` who drains is told
+    anew."""
+    members = [
+        PlannedMember(
+            node=spec["node"],
+            base_priority=spec["basePriority"],
+            rank=spec["rank"],
+            draining=spec["node"] in draining if spec["node"] in nodes else bool(spec.get("draining")),
+        )
+        for spec in (body["spec"] for body in existing)
+    ]
+    return Plan(tuple(sorted(members, key=lambda member: (-member.base_priority, member.node))), ())
+
+
+def redrained(existing: Mapping[str, Json], plan: Plan, master: str | None, now: float) -> tuple[dict[str, Any], ...]:
+    """Bodies in which those drain that drain by the plan, and nothing else is another than in the existing ones."""
+    found = {body["spec"]["node"]: body for body in existing.values()}
+    return tuple(
+        {**body, "spec": {**body["spec"], "draining": member.draining, "revision": _revision(now, _revised(body))}}
+        for member in _in_the_order_of_writing(plan.members, master)
+        if bool((body := found[member.node])["spec"].get("draining")) != member.draining
+    )
+
+
+def _revised(body: Json) -> int:
+    return int(body["spec"].get("revision", 0))
 
 
 def _revision(now: float, old: int) -> int:

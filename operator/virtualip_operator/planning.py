@@ -9,7 +9,7 @@ from typing import Any
 
 from virtualip_api.addresses import Ip, family_of
 from virtualip_api.advice import Advice, advice
-from virtualip_api.member import Peer
+from virtualip_api.member import MOST_ADDRESSES, Peer
 from virtualip_api.names import member_name
 from virtualip_api.virtual_ip import MOST_MEMBERS, OWNER_PRIORITY, VirtualIPSpec, base_priority
 
@@ -161,5 +161,8 @@ def advertises_from(node: Node, spec: VirtualIPSpec) -> tuple[Ip, ...]:
     families = {family_of(address) for address in said}
     # No advertisement comes from a VIP, which a kubelet without --node-ip may take for its node's address for a while.
     virtual = {address.ip for address in spec.addresses}
-    own = (address for address in node.addresses if family_of(address) not in families and address not in virtual)
-    return tuple(address for address in (*said, *own) if family_of(address) in spec.families)
+    own = [address for address in node.addresses if family_of(address) not in families and address not in virtual]
+    # A node with a card for each network lists more than are of use: those on a VIP's subnet first.
+    if len(said) + len(own) > MOST_ADDRESSES:
+        own.sort(key=lambda address: not any(address in virtual_ip.network for virtual_ip in spec.addresses))
+    return tuple(address for address in (*said, *own) if family_of(address) in spec.families)[:MOST_ADDRESSES]

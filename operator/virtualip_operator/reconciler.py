@@ -3,20 +3,21 @@
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from virtualip_api.advice import Advice
 from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
-from virtualip_api.virtual_ip import VirtualIPSpec
+from virtualip_api.status import NodeEntry, State, parse_time
+from virtualip_api.virtual_ip import Drain, VirtualIPSpec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.haste import PATIENCE, is_urgent
 from virtualip_operator.introduction import departing, introduce
-from virtualip_operator.members import Changes, diff, nodes_of, orphans
+from virtualip_operator.members import Changes, as_it_stands, diff, nodes_of, orphans, redrained
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
 from virtualip_operator.planning import Rejection, make_plan
@@ -32,6 +33,8 @@ OWNED = (
     "conditions",
 )
 """The fields of status that are the operator's."""
+_LASTING = frozenset({400, 403, 413, 422})
+"""HTTP status of what is refused again each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class _Memory:
     members: tuple[str, ...] = ()
     leaving: frozenset[str] = frozenset()
     renewals: tuple[float, ...] = ()
+    claims: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Who says that it is MASTER, since when by its own clock, and the number of that claim as they were seen here."""
     untold_since: float | None = None
     """When the summary was first seen to be another than the API has."""
 
@@ -125,10 +130,10 @@ class Reconciler:
         # Also what the API server has let through: its CRD may be older than this operator.
         spec = self._store.spec(name)
         if not isinstance(spec, VirtualIPSpec):
-            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", str(spec)), 1.0)
+            return self._as_before(virtual_ip, Rejection("InvalidSpec", str(spec)), refused)
         if spec.authentication and spec.authentication.password_file:
             refusal = "spec.authentication.passwordFile: is for static manifests only"
-            return self._as_before(name, Condition("Accepted", "False", "InvalidSpec", refusal), 1.0)
+            return self._as_before(virtual_ip, Rejection("InvalidSpec", refusal), refused)
         interval = spec.advert_interval / 1e9
         made, changes = self._plan(virtual_ip, spec)
         if changes.delete:
@@ -139,15 +144,15 @@ class Reconciler:
                 self._enqueue(other)  # no event will be news for it
             if not nodes["items"]:
                 log.warning("%s: the API server knows no Nodes at all; its Members stay as they are", name)
-                return self._as_before(name, None, interval)
+                return self._as_before(virtual_ip, None, refused)
             made, changes = self._plan(virtual_ip, spec)
         if isinstance(made, Rejection):
-            return self._as_before(name, Condition("Accepted", "False", made.reason, made.message), interval)
+            return self._as_before(virtual_ip, made, refused)
         with _noting(refused):  # the status is told all the same
             self._write(changes)
         plan = made.plan
         return _Standing(
-            refused=None,
+            refused=_unwritten(refused),
             members=tuple(member.node for member in plan.members),
             interval=interval,
             planned_now=True,
@@ -177,10 +182,27 @@ class Reconciler:
         diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
         return diverted, diff(virtual_ip, diverted.plan, existing, now)
 
-    def _as_before(self, name: str, refused: Condition | None, interval: float) -> _Standing:
-        existing = [body["spec"] for body in self._store.members_of(name).values()]
-        ranked = sorted(existing, key=lambda spec: (-spec.get("basePriority", 0), spec["node"]))
-        return _Standing(refused, tuple(spec["node"] for spec in ranked), interval, planned_now=False)
+    def _as_before(
+        self, virtual_ip: Mapping[str, Any], rejection: Rejection | None, refused: list[ApiError]
+    ) -> _Standing:
+        """What runs goes on, and is drained and moved like any other: who empties a node does not know of the edit."""
+        metadata = virtual_ip["metadata"]
+        existing, spec = self._store.members_of(metadata["name"]), self._store.spec(metadata["name"])
+        nodes = self._store.nodes()
+        drain = spec.drain if isinstance(spec, VirtualIPSpec) else Drain()
+        plan = as_it_stands(existing.values(), emptied(nodes, drain), {node.name for node in nodes})
+        diverted = divert(plan, metadata.get("annotations") or {}, time.time())
+        master = (virtual_ip.get("status") or {}).get("master")
+        with _noting(refused):
+            self._write(Changes(replace=redrained(existing, diverted.plan, master, time.time())))
+        return _Standing(
+            refused=Condition("Accepted", "False", rejection.reason, rejection.message) if rejection else None,
+            members=tuple(member.node for member in plan.members),
+            interval=spec.advert_interval / 1e9 if isinstance(spec, VirtualIPSpec) else 1.0,
+            planned_now=False,
+            drained=diverted.drained,
+            ends_in=diverted.ends_in,
+        )
 
     def _write(self, changes: Changes) -> None:
         for body in changes.create:
@@ -205,7 +227,7 @@ class Reconciler:
             metadata = found["metadata"]
             log.info("Member %s is no longer planned", metadata["name"])
             try:
-                self._api.delete(f"{MEMBERS}/{metadata['name']}", metadata["uid"])
+                self._api.delete(f"{MEMBERS}/{metadata['name']}", metadata)
             except ApiError as error:
                 if error.status not in (404, 409):
                     raise
@@ -213,11 +235,12 @@ class Reconciler:
     def _tell(self, virtual_ip: Mapping[str, Any], standing: _Standing, refused: list[ApiError]) -> float | None:
         """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""
         name = virtual_ip["metadata"]["name"]
+        now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
+        known = standing.known.union(standing.members, self._others(virtual_ip, standing.members, now))
         if standing.planned_now:
             with _noting(refused):
-                virtual_ip = self._prune(virtual_ip, standing.known)
+                virtual_ip = self._prune(virtual_ip, known)
         before = virtual_ip.get("status") or {}
-        now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
         view = self._view(virtual_ip, standing, memory, now)
         result = aggregate(view, before, time.time())
         if not result.leaderless:
@@ -229,7 +252,7 @@ class Reconciler:
             self._apply(virtual_ip, result)
         memory.contested, memory.members = result.contested, standing.members
         memory.renewals = tuple(view.renewed.values())
-        memory.leaving = standing.known.difference(standing.members)
+        memory.leaving = known.difference(standing.members)
         memory.silent = frozenset(result.status["silentNodes"]).union(
             node for node in memory.leaving if self._silence.is_silent(node, now, False)
         )
@@ -254,12 +277,21 @@ class Reconciler:
         status = virtual_ip.get("status") or {}
         before = set(status.get("silentNodes") or ())
         since = memory.leaderless_since
+        entries = entries_from_status(status)
         return View(
             generation=virtual_ip["metadata"].get("generation", 0),
             addresses=tuple(virtual_ip["spec"].get("addresses") or ()),
             refused=standing.refused,
             members=standing.members,
-            entries=entries_from_status(status),
+            holders=tuple(
+                sorted(
+                    node
+                    for node in self._others(virtual_ip, standing.members, now)
+                    if node in entries and entries[node].state is State.MASTER
+                )
+            ),
+            entries=entries,
+            claims=_numbered(memory, entries),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
             renewed=dict(zip(standing.members, self._renewals(standing.members), strict=True)),
             leaderless_for=0.0 if since is None else now - since,
@@ -271,6 +303,12 @@ class Reconciler:
             trackers={str(one.get("name")): bool(one.get("reverse")) for one in _trackers(virtual_ip)},
             names=standing.names,
         )
+
+    def _others(self, virtual_ip: Mapping[str, Any], members: Collection[str], now: float) -> set[str]:
+        """Who takes no part, has an entry and lives: its agent takes it away itself, when it has let go."""
+        there = {node.name for node in self._store.nodes()}
+        told = {entry["node"] for entry in (virtual_ip.get("status") or {}).get("nodes") or ()}
+        return {node for node in told & there - set(members) if not self._silence.is_silent(node, now, False)}
 
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
         return tuple(self._silence.renewed_at(node) for node in members)
@@ -311,6 +349,25 @@ def _noting(refused: list[ApiError]) -> Iterator[None]:
         if error.status == 0:
             raise
         refused.append(error)
+
+
+def _unwritten(refused: Iterable[ApiError]) -> Condition | None:
+    """A plan that the API server does not take is nobody's; what it answers in passing is no reason to say so."""
+    lasting = next((error for error in refused if error.status in _LASTING), None)
+    return Condition("Accepted", "False", "MembersRefused", str(lasting)) if lasting else None
+
+
+def _numbered(memory: _Memory, entries: Mapping[str, NodeEntry]) -> dict[str, int]:
+    """Each claim's number; of those that are seen for the first time the nodes' clocks must decide."""
+    masters = [entry for entry in entries.values() if entry.state is State.MASTER]
+    before, last = memory.claims, max((number for _, number in memory.claims.values()), default=0)
+    memory.claims = {}
+    for entry in sorted(masters, key=lambda entry: parse_time(entry.last_transition_time)):
+        at, number = before.get(entry.node, ("", 0))
+        if at != entry.last_transition_time:
+            number = last = last + 1
+        memory.claims[entry.node] = (entry.last_transition_time, number)
+    return {node: number for node, (_, number) in memory.claims.items()}
 
 
 def _asked(virtual_ip: Mapping[str, Any]) -> tuple[object, ...]:

@@ -104,6 +104,7 @@ class Workers:
         """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
         waited = 0.0
         while waited < RESYNC and not self._stopping.is_set():
+            self._health.beat("resync", within=RESYNC)
             if doubted := self._doubted.wait(SOON):
                 self._doubted.clear()
             waited += SOON

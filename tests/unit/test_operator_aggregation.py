@@ -72,6 +72,35 @@ def test_an_entry_of_a_node_that_takes_no_part_is_ignored() -> None:
     assert "stranger" not in result.status["summary"]
 
 
+def test_a_holder_that_takes_no_part_is_told_as_long_as_it_holds() -> None:
+    result = told(entry("stranger", "MASTER", 90), entry("server1", "BACKUP"), holders=("stranger",))
+    assert result.status["master"] == "stranger"
+    assert result.status["summary"] == "server1=BACKUP/100 server2=? server3=? stranger=MASTER/90"
+    ready = condition(result, "Ready")
+    assert (ready["status"], ready["message"]) == ("True", "stranger is MASTER, though it takes no part by the plan")
+
+
+def test_who_was_silent_and_says_the_same_as_before_has_not_moved() -> None:
+    master, backup = entry("server1", "MASTER", at=NOW - 3600, reason="HigherPriority"), entry("server2", "BACKUP")
+    status = told(master, backup).status
+    for silent in (("server1",), (), ("server1",), ()):
+        result = told(master, backup, before=status, silent=silent, leaderless_for=99.0)
+        assert result.move is None
+        status = result.status
+    assert len(status["lastMoves"]) == 1
+    anew = entry("server1", "MASTER", at=NOW, reason="Adopted")
+    lost = told(master, backup, before=status, silent=("server1",), leaderless_for=99.0)
+    back = told(anew, backup, before=lost.status)
+    assert back.move is not None
+    assert back.move.text() == "server1 -> server1: kept its addresses over a restart"
+
+
+def test_the_claim_that_was_seen_later_counts_whatever_the_nodes_clocks_say() -> None:
+    ahead, later = entry("server1", "MASTER", 254, NOW + 4), entry("server2", "MASTER", 250, NOW + 3)
+    result = told(ahead, later, claims={"server1": 1, "server2": 2})
+    assert result.status["master"] == "server2"
+
+
 def test_ready_is_unknown_when_all_are_silent() -> None:
     result = told(entry("server1", "MASTER"), entry("server2", "BACKUP"), silent=("server1", "server2", "server3"))
     ready = condition(result, "Ready")
@@ -94,6 +123,11 @@ def test_ready_is_false_with_each_nodes_cause_when_nobody_is_master() -> None:
 
 def test_ready_is_false_when_no_node_takes_part() -> None:
     assert condition(told(members=()), "Ready")["reason"] == "NoMembers"
+
+
+def test_ready_says_of_one_that_was_never_accepted_that_it_is_not() -> None:
+    ready = condition(told(members=(), refused=Condition("Accepted", "False", "VRIDInUse", "51 is db's")), "Ready")
+    assert (ready["reason"], ready["message"]) == ("NotAccepted", "nobody runs it: 51 is db's")
 
 
 def test_a_conditions_time_is_that_of_its_last_change() -> None:

@@ -140,6 +140,9 @@ def test_two_that_want_to_change_places_are_both_refused() -> None:
     one = claimant("web", spec("192.0.2.11/32", vrid=1), 1, running=spec("192.0.2.10/32", vrid=1))
     other = claimant("db", spec("192.0.2.10/32", vrid=2), 2, running=spec("192.0.2.11/32", vrid=2))
     assert clashes(one, other) == {"web": "db", "db": "web"}
+    found = Contest([one, other]).clash_of(one)
+    assert found is not None
+    assert found.message.endswith("db's, which wants what this one has: give one of them something else in between")
 
 
 def test_what_an_older_one_cannot_have_itself_is_free() -> None:

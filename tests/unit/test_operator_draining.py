@@ -78,6 +78,7 @@ def test_a_move_whose_time_is_over_is_none_and_needs_no_tidying_up() -> None:
     ({"move_to": "-"}, "metadata.annotations[virtualip.dev/move-to]: is missing"),
     ({"move_until": "5pm"}, "'5pm' is not a time such as"),
     ({"move_until": "2025-11-26T13:00:00"}, "is not a time such as 2026-11-26T06:00:00Z"),
+    ({"move_until": "9999-12-31T23:59:59-05:00"}, "is not a time such as 2026-11-26T06:00:00Z"),
     ({"move_to": "d"}, "metadata.annotations[virtualip.dev/move-to]: d takes no part"),
 ])  # fmt: skip
 def test_a_move_that_is_not_clear_is_not_made_and_said(changes: dict[str, str], complaint: str) -> None:

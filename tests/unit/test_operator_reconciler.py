@@ -65,7 +65,9 @@ class FakeApi:
                 del found["status"]["nodes"][int(operation["path"].rpartition("/")[2])]
         return self._stored(path.removesuffix("/status"), found)
 
-    def delete(self, path: str, uid: str) -> None:
+    def delete(self, path: str, metadata: Json) -> None:
+        if path in self.objects and self.objects[path]["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+            raise ApiError(409, "it is another one by now")
         self._write("delete", path)
 
     def next_version(self) -> int:
@@ -399,7 +401,89 @@ def test_a_master_that_leaves_is_known_by_name_until_it_has_let_go(
         world.says(NodeEntry("a", State.MASTER, 100), NodeEntry("b", State.BACKUP, 100))
         world.turn()
         assert peers_of(world, "a") == ["a"]
+    # its agent takes its entry away itself
+    assert [entry["node"] for entry in world.api.objects[VIP]["status"]["nodes"]] == ["a", "b"]
+
+
+def unplanned(world: World, state: State) -> None:
+    """`b` says what it is, and takes no part any more."""
+    world.says(NodeEntry("a", State.BACKUP, 100), NodeEntry("b", state, 100))
+    stays = {"matchExpressions": [{"key": "leaves", "operator": "DoesNotExist"}]}
+    world.api.nodes[1]["metadata"] |= {"labels": {"leaves": "true"}, "resourceVersion": "200"}
+    world.store.listed_nodes(world.api.get(NODES), world.store.newest())
+    world.edit(addresses=["192.0.2.10/32"], vrid=51, nodeSelector=stays)
+
+
+def test_a_master_that_leaves_is_the_master_until_it_lets_go_and_nobody_is_alarmed(world: World) -> None:
+    unplanned(world, State.MASTER)
+    world.turn()
+    status = world.api.objects[VIP]["status"]
+    assert ("delete", "virtualipmembers/web.b") in world.verbs
+    assert (status["master"], status["summary"]) == ("b", "a=BACKUP/100 b=MASTER/100")
+    assert world.condition("Ready")["status"] == "True"
+    world.says(NodeEntry("a", State.MASTER, 100))
+    world.turn()
+    assert world.api.objects[VIP]["status"]["master"] == "a"
+
+
+@pytest.mark.parametrize("state", [State.MASTER, State.BACKUP])
+def test_an_entry_of_a_node_that_lives_and_takes_no_part_is_its_agents_alone(world: World, state: State) -> None:
+    """A static manifest of that name, say: what was removed would be written again, for ever."""
+    unplanned(world, state)
+    for _ in range(3):
+        world.turn()
+    assert [verb for verb, _ in world.verbs].count("json_patch") == 0
+
+
+def test_an_entry_goes_with_its_silent_node(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    unplanned(world, State.MASTER)
+    world.turn()
+    world.silence.listed([], 0.0, 0.0)
+    later = time.monotonic() + 3600
+    monkeypatch.setattr("virtualip_operator.reconciler.time.monotonic", lambda: later)
+    assert world.reconciler.is_due("web", later)
+    world.turn()
     assert [entry["node"] for entry in world.api.objects[VIP]["status"]["nodes"]] == ["a"]
+
+
+def test_a_claim_is_later_where_it_was_seen_later_though_the_other_nodes_clock_is_ahead(world: World) -> None:
+    now = time.time()
+    ahead = NodeEntry("a", State.MASTER, 110, last_transition_time=format_time(now + 5))
+    world.says(ahead, NodeEntry("b", State.BACKUP, 100))
+    world.turn()
+    world.says(ahead, NodeEntry("b", State.MASTER, 100, last_transition_time=format_time(now + 3)))
+    world.turn()
+    world.turn()
+    status = world.api.objects[VIP]["status"]
+    assert (status["master"], status["lastMoves"][0]["to"]) == ("b", "b")
+
+
+def test_a_plan_that_the_api_server_does_not_take_is_not_accepted_and_the_servers_words_are_shown(
+    world: World,
+) -> None:
+    world.register("a", "b", "c")
+    world.api.refuses["create", MEMBERS] = 422
+    with pytest.raises(ApiError):
+        world.turn()
+    accepted = world.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", "MembersRefused")
+    assert "refused" in accepted["message"]
+    world.api.refuses["create", MEMBERS] = 500  # in passing
+    with pytest.raises(ApiError):
+        world.turn()
+    assert world.condition("Accepted")["status"] == "True"
+
+
+def test_a_member_that_was_orphaned_on_purpose_is_not_deleted_though_the_watch_of_members_lags(world: World) -> None:
+    for path, member in list(world.api.objects.items()):
+        if path.startswith(MEMBERS):
+            member["metadata"].pop("ownerReferences")
+            world.api._stored(path, member)
+    gone = world.api.objects.pop(VIP)
+    gone["metadata"]["resourceVersion"] = str(world.api.next_version())
+    world.store.saw_virtual_ip(gone, deleted=True)
+    world.turn()
+    assert world.verbs == []
 
 
 # Beside others
@@ -611,3 +695,28 @@ def test_who_leaves_and_goes_silent_is_a_reason_for_a_turn_and_so_is_the_end_of_
     assert world.reconciler.is_due("web", later)
     gone = {"metadata": {**leaving["metadata"], "resourceVersion": "300"}}
     assert world.store.saw_node(gone, deleted=True) == {"web"}
+
+
+def test_one_that_is_refused_is_drained_all_the_same_and_moved_too(neighbours: Neighbours) -> None:
+    """Who empties a node does not know of an edit that was not accepted."""
+    neighbours.edit(addresses=["192.0.2.22/32"], vrid=300)
+    neighbours.turn()
+    neighbours.api.nodes[0] |= {"spec": {"unschedulable": True}}
+    neighbours.api.nodes[0]["metadata"]["resourceVersion"] = "500"
+    neighbours.store.saw_node(neighbours.api.nodes[0])
+    neighbours.turn()
+    assert neighbours.condition("Accepted")["reason"] == "InvalidSpec"
+    assert neighbours.draining() == ["a"]
+    member = neighbours.api.objects[f"{MEMBERS}/web.a"]["spec"]
+    assert member["spec"]["vrid"] == 51
+    neighbours.annotate(move_to="b", move_until="2999-01-01T00:00:00Z")
+    neighbours.turn()
+    neighbours.api.nodes[0]["spec"] = {}
+    neighbours.api.nodes[0]["metadata"]["resourceVersion"] = "600"
+    neighbours.store.saw_node(neighbours.api.nodes[0])
+    neighbours.turn()
+    assert neighbours.draining() == ["a"]  # for the move
+    neighbours.annotate()
+    neighbours.turn()
+    assert neighbours.draining() == []
+    assert neighbours.api.objects[f"{MEMBERS}/web.a"]["spec"]["revision"] > member["revision"]

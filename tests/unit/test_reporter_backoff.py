@@ -2,7 +2,6 @@
 
 import pytest
 
-from virtualip_agent.reporter import backoff
 from virtualip_agent.reporter.backoff import FIRST_PAUSE, LONGEST_PAUSE, STEADY, BackOff
 
 
@@ -10,7 +9,7 @@ class Rounds:
     """Rounds by an injected clock; without the random part of a pause."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(backoff.random, "random", lambda: 0.5)
+        monkeypatch.setattr("random.random", lambda: 0.5)
         self.now = 1000.0
         self._back_off = BackOff(lambda: self.now)
 
