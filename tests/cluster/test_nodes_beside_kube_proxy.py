@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import web_asker
-from barecluster import Cluster, ClusterError
+from barecluster import ClusterError
 from client import Prober, ProbeResult
 from hands import Hands
 from house import NAMESPACE, ClusterClient, House, Status
@@ -38,16 +38,11 @@ pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(300)]
 
 WORKING: Mapping[str, Mapping[str, object]] = {
     "iptables": {"mode": "iptables"},
-    "nftables": {"mode": "nftables", "nodePortAddresses": ["0.0.0.0/0"]},
+    "nftables": {"mode": "nftables", "nodePortAddresses": ["0.0.0.0/0", "::/0"]},
 }
 """What makes NodePorts answer at a VIP, by kube-proxy's mode; docs/beside.md says the same."""
 ASKED_EVERY = 0.04
 ONE_QUESTION = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=1).read().decode())"
-
-
-def own(house: House) -> Cluster:
-    assert house.own is not None
-    return house.own
 
 
 @contextmanager
@@ -68,7 +63,7 @@ def kube_proxies(house: House, settings: Mapping[str, object]) -> Iterator[None]
         return [words[0], f"--config={file}"]
 
     with ExitStack() as stack:
-        for node in own(house).nodes:
+        for node in house.cluster.nodes:
             stack.enter_context(NodeDaemon(node, "kube-proxy").restarted(changed))
         yield
 
@@ -77,7 +72,7 @@ def answer(house: House, address: str, port: int) -> str:
     """The node whose pod answers, and the client's address as that pod sees it; empty: nobody does."""
     url = f"http://{address}:{port}/"
     try:
-        return own(house).run_in_client(sys.executable, "-c", ONE_QUESTION, url).strip()
+        return house.cluster.run_in_client(sys.executable, "-c", ONE_QUESTION, url).strip()
     except ClusterError:
         return ""
 
@@ -135,7 +130,7 @@ def served(house: House) -> Iterator[House]:
 def proxied(served: House, request: pytest.FixtureRequest) -> Iterator[tuple[str, House]]:
     """kube-proxy in each mode, with the setting that docs/beside.md asks for."""
     with kube_proxies(served, WORKING[request.param]):
-        for node in own(served).nodes:
+        for node in served.cluster.nodes:
             wait_for_answer(served, node.address, NODE_PORT.port)
         yield request.param, served
 
@@ -156,9 +151,9 @@ def test_every_service_goes_on_when_the_agent_of_the_master_is_stopped(
 
 def test_a_pod_sees_the_client_or_the_nodes_own_address_never_the_vip(proxied: tuple[str, House]) -> None:
     _, house = proxied
-    client = own(house).run_in_client("ip", "-4", "-o", "addr", "show", "dev", "eth0").split()[3].partition("/")[0]
+    client = house.cluster.run_in_client("ip", "-4", "-o", "addr", "show", "dev", "eth0").split()[3].partition("/")[0]
     with vip_on_the_first(house) as master:
-        gateways = {own(house).node(master).address, f"10.244.{house.nodes.index(master) + 1}.1"}
+        gateways = {house.cluster.node(master).address, f"10.244.{house.nodes.index(master) + 1}.1"}
         seen = {answer(house, house.vip, EXTERNAL_IP.port).split()[1] for _ in range(12)}
         seen_local = {answer(house, house.vip, LOCAL_EXTERNAL_IP.port).split()[1] for _ in range(3)}
     assert seen <= gateways
@@ -168,7 +163,7 @@ def test_a_pod_sees_the_client_or_the_nodes_own_address_never_the_vip(proxied: t
 @pytest.mark.long
 def test_every_service_goes_on_after_a_power_cut(proxied: tuple[str, House], cluster_client: ClusterClient) -> None:
     mode, house = proxied
-    dead = own(house).node(house.nodes[0])
+    dead = house.cluster.node(house.nodes[0])
     with vip_on_the_first(house):
         try:
             with asking(cluster_client, house) as results:
@@ -177,7 +172,7 @@ def test_every_service_goes_on_after_a_power_cut(proxied: tuple[str, House], clu
                 time.sleep(2)
         finally:
             dead.power_on()
-            own(house).wait_for_nodes()
+            house.cluster.wait_for_nodes()
         # anew: the pod of before the cut is shown as ready for a while, and does not run
         place(house, house.nodes[1:])
         place(house, house.nodes)
@@ -189,7 +184,7 @@ def test_in_nftables_mode_by_default_a_node_port_is_not_answered_at_the_vip(serv
     """Its default is `primary`: the node's address by the Node object (kube-proxy's NodePortAddresses)."""
     house = served
     with vip_on_the_first(house) as master, kube_proxies(house, {"mode": "nftables", "nodePortAddresses": []}):
-        wait_for_answer(house, own(house).node(master).address, NODE_PORT.port)
+        wait_for_answer(house, house.cluster.node(master).address, NODE_PORT.port)
         wait_for_answer(house, house.vip, EXTERNAL_IP.port)
         wait_for_silence(house, NODE_PORT)
 

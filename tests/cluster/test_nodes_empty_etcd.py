@@ -11,7 +11,6 @@ from disaster import apply_everything, lose_everything, restart_kubelet, runs, u
 from house import NAMESPACE, ClusterClient, House
 
 if TYPE_CHECKING:
-    from barecluster import Cluster
     from barecluster.node import Node
     from segment import Host
 
@@ -19,11 +18,6 @@ pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.long, pytest.mar
 
 LETS_GO = 3 + 1.5
 """Seconds after which the kernel has taken a VIP with 100 ms advertisements off a node whose agent was killed."""
-
-
-def own(house: House) -> "Cluster":
-    assert house.own is not None
-    return house.own
 
 
 def agent_is_ready(house: House, node: str) -> bool:
@@ -58,7 +52,7 @@ def test_an_empty_etcd_moves_nothing_and_kubelets_restarted_when_all_is_applied_
 ) -> None:
     """One kubelet after the other: each ends the agent that the API does not know, as `kill -9` would, and starts the
     one that it knows."""
-    house, (first, second, _) = own_house_only, own(own_house_only).nodes
+    house, (first, second, _) = own_house_only, own_house_only.cluster.nodes
     with house.applied("web"):
         with Prober(cast("Host", cluster_client), house.vip) as prober:
             began = prober.wait_for_answer()
@@ -71,7 +65,7 @@ def test_an_empty_etcd_moves_nothing_and_kubelets_restarted_when_all_is_applied_
             with house.nobody_moves():
                 apply_everything(house)
                 house.apply("web")
-            told = [replace_agent(house, node) for node in own(house).nodes]
+            told = [replace_agent(house, node) for node in house.cluster.nodes]
             house.wait_rolled_out()
             house.wait_master("web", first.name, timeout=60)
             house.kubectl("wait", "--for=condition=Ready", "vip/web", "--timeout=30s")
@@ -92,7 +86,7 @@ def test_kubelets_restarted_with_an_empty_etcd_end_the_agents_and_the_vip_is_bac
 ) -> None:
     """The addresses do not stay behind. What runs on a node is kept there: the VIP needs agents only."""
     house = own_house_only
-    nodes = own(house).nodes
+    nodes = house.cluster.nodes
     with house.applied("web") as master:
         lose_everything(house)
         assert house.holders() == [master]

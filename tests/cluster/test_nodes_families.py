@@ -13,18 +13,12 @@ from client import Prober
 from house import ClusterClient, House
 
 if TYPE_CHECKING:
-    from barecluster import Cluster
     from barecluster.node import Node
     from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
 
 VIP6 = "fd00:122::200"
-
-
-def own(house: House) -> "Cluster":
-    assert house.own is not None
-    return house.own
 
 
 @contextmanager
@@ -42,7 +36,9 @@ def sample(house: House, name: str) -> Iterator[None]:
 def where(house: House, address: str) -> list[str]:
     """The nodes that have an address on eth0."""
     return [
-        node.name for node in own(house).nodes if f" {address}/" in node.run("ip", "-br", "addr", "show", "dev", "eth0")
+        node.name
+        for node in house.cluster.nodes
+        if f" {address}/" in node.run("ip", "-br", "addr", "show", "dev", "eth0")
     ]
 
 
@@ -70,7 +66,7 @@ def cut(node: "Node") -> Iterator[None]:
 def test_both_families_of_one_virtual_ip_move_as_one(own_house_only: House, cluster_client: ClusterClient) -> None:
     house = own_house_only
     first, second, _ = house.nodes
-    node = own(house).node(first)
+    node = house.cluster.node(first)
     with sample(house, "dual-stack"):
         said = entry(house.status("web"), first)
         assert [(one["family"], one["state"]) for one in said["families"]] == [("IPv4", "MASTER"), ("IPv6", "MASTER")]
@@ -109,7 +105,7 @@ def test_ipv6_alone(own_house_only: House, cluster_client: ClusterClient) -> Non
 
 def test_unicast_goes_to_each_member_and_fails_over(own_house_only: House) -> None:
     house = own_house_only
-    first, second, third = (own(house).node(name) for name in house.nodes)
+    first, second, third = (house.cluster.node(name) for name in house.nodes)
     with sample(house, "unicast"):
         said = subprocess.run(
             second.command("timeout", "10", "tcpdump", "-lnv", "-i", "eth0", "-c", "5", "ip proto 112"),
@@ -129,7 +125,7 @@ def test_a_new_unicast_member_speaks_only_after_the_others_know_it_and_is_heard_
     """With the highest priority of all, and one of the others deaf to the API for a while."""
     house = own_house_only
     first, second, third = house.nodes
-    deaf = own(house).node(first)
+    deaf = house.cluster.node(first)
     priorities = [{"nodeName": third, "priority": 250}, {"nodeName": first, "priority": 244}]
     for name in (first, second):
         house.kubectl("label", "node", name, "edge=true")

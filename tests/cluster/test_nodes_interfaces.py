@@ -10,15 +10,9 @@ from disaster import until
 from house import House
 
 if TYPE_CHECKING:
-    from barecluster import Cluster
     from barecluster.node import Node
 
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(300)]
-
-
-def own(house: House) -> "Cluster":
-    assert house.own is not None
-    return house.own
 
 
 @contextmanager
@@ -43,7 +37,7 @@ def entry(status: dict[str, Any], node: "Node") -> dict[str, Any]:
 
 def test_without_a_name_each_node_finds_the_interface_whose_subnet_holds_the_address(own_house_only: House) -> None:
     house = own_house_only
-    first, second, third = own(house).nodes
+    first, second, third = house.cluster.nodes
     with renamed(second, "lan0"), renamed(third, "enp3s0"), house.applied("web") as master:
         assert (master, interfaces_with(first, house.vip)) == (first.name, ["eth0"])
         for gone, successor, name in ((first, second, "lan0"), (second, third, "enp3s0")):
@@ -57,7 +51,7 @@ def test_without_a_name_each_node_finds_the_interface_whose_subnet_holds_the_add
 
 def test_an_interface_that_is_renamed_under_the_master_moves_nothing(own_house_only: House) -> None:
     house = own_house_only
-    first = own(house).nodes[0]
+    first = house.cluster.nodes[0]
     with house.applied("web"):
         before = house.transitions("web")
         with house.nobody_moves():
@@ -72,7 +66,7 @@ def test_an_interface_that_is_renamed_under_the_master_moves_nothing(own_house_o
 
 def test_a_name_that_one_node_does_not_have_is_a_fault_there_and_says_what_it_has(own_house_only: House) -> None:
     house = own_house_only
-    first, second, _ = own(house).nodes
+    first, second, _ = house.cluster.nodes
     with house.applied("web", interface="eth0"), renamed(first, "lan0"):
         status = house.wait("web", lambda status: status.get("master") == second.name)
         status = house.wait("web", lambda status: entry(status, first)["state"] == "FAULT")
@@ -90,7 +84,7 @@ def test_a_name_that_one_node_does_not_have_is_a_fault_there_and_says_what_it_ha
 
 def test_a_name_that_no_node_has_is_told_with_what_each_of_them_has(own_house_only: House) -> None:
     house = own_house_only
-    first, second, third = own(house).nodes
+    first, second, third = house.cluster.nodes
     with renamed(second, "lan0"):
         house.apply("web", interface="nic7")
         try:

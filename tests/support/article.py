@@ -1,5 +1,4 @@
-"""The article's configuration (scenarios.md, "Common to all") as a static manifest; and deploy/sample, the same for a
-cluster."""
+"""The configuration with which the project began, as a static manifest; and deploy/sample, the same for a cluster."""
 
 from collections.abc import Mapping
 from pathlib import Path

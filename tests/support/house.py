@@ -37,6 +37,12 @@ class House:
     """Ours, whose power and links may be cut; None with the user's."""
     nodes: list[str] = field(default_factory=list)
 
+    @property
+    def cluster(self) -> Cluster:
+        """Our own, in tests that do not run on a user's."""
+        assert self.own is not None
+        return self.own
+
     def kubectl(self, *words: str, stdin: str | None = None, timeout: float = 60) -> str:
         """What kubectl prints; AssertionError with what it complained of."""
         program = str(self.own.binaries / "kubectl") if self.own else "kubectl"

@@ -1,4 +1,4 @@
-"""deploy/base says what the design's table says: privileges, token, probes; and the policy misses no field."""
+"""deploy/base says what docs/install.md does: privileges, token, probes; and the policy misses no field."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""What a tracker's result is worth, by the sentences of scenarios.md ("Keepalived's exact rules for trackers")."""
+"""What a tracker's result is worth, by the rules of keepalived.conf(5): track_script, track_process, track_file."""
 
 import pytest
 from hypothesis import given

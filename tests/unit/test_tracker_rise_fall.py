@@ -1,4 +1,4 @@
-"""rise and fall by the sentences of scenarios.md ("counters are of consecutive results"), and what is told."""
+"""rise and fall (keepalived.conf(5), vrrp_script: counters are of consecutive results), and what is told."""
 
 import itertools
 
