@@ -26,8 +26,9 @@ others reserve gigabytes of it that nobody may touch and that cost nothing, and 
 MOST_PROCESSES: Final = 512
 """Of one run at a time. Counted here and not by RLIMIT_NPROC: the kernel holds that against every thread of the user on
 the whole node, and `nobody` is half of a cluster's monitoring."""
-_COUNT_EVERY: Final = 0.02
-"""Seconds."""
+_FEW: Final = 16
+_COUNT_FIRST, _COUNT_SELDOM = 0.02, 0.16
+"""Seconds: a count costs some 0.2 ms, and fifty checks may hang at a gateway that is dead. Of few it is less urgent."""
 _LIMITS: Final = {
     resource.RLIMIT_DATA: MOST_MEMORY,
     resource.RLIMIT_FSIZE: 16 << 20,
@@ -150,7 +151,8 @@ def _follow(run: Run, tell: Tell, stop: int, child: int, output: int, deadline: 
     pidfd = os.pidfd_open(child)
     tail = Tail(output)
     told = False
-    count_at = time.monotonic() + _COUNT_EVERY
+    pause = _COUNT_FIRST
+    count_at = time.monotonic() + pause
     while True:
         wait = max(0.0, min(deadline, count_at) - time.monotonic())
         readable = _readable([pidfd, stop, *tail.wanted()], min(wait, _SLOWLY) if tail.slow else wait)
@@ -163,11 +165,13 @@ def _follow(run: Run, tell: Tell, stop: int, child: int, output: int, deadline: 
                 tell(status == 0, how(status), tail.last_line())
             break
         if time.monotonic() >= count_at:
-            if len(kernel.descendants(kernel.children(os.getpid()), MOST_PROCESSES)) > MOST_PROCESSES:
+            count = len(kernel.descendants(kernel.children(os.getpid()), MOST_PROCESSES))
+            if count > MOST_PROCESSES:
                 if not told:
                     tell(False, f"has more than {MOST_PROCESSES} processes", "")
                 break
-            count_at = time.monotonic() + _COUNT_EVERY
+            pause = min(2 * pause, _COUNT_SELDOM) if count <= _FEW else _COUNT_FIRST
+            count_at = time.monotonic() + pause
         if time.monotonic() >= deadline:
             if told:
                 break
