@@ -1,6 +1,7 @@
 """Whether processes run. Real processes: forks that name themselves, and executables under other names."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -115,29 +116,32 @@ async def test_a_zombie_does_not_run(table: ProcessTable, processes: Processes, 
     assert not after.passed
 
 
-def forking(directory: Path, name: str) -> subprocess.Popen[bytes]:
-    """A process that forks and ends when its input does; the child has its name and stays."""
-    fifo, shell = directory / "fifo", directory / name
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One called vip-daemon that forks and ends when it is sent a line; the child has its name and stays."""
+    fifo, shell = tmp_path / "fifo", tmp_path / "vip-daemon"
     os.mkfifo(fifo)
     shell.symlink_to("/bin/sh")
-    return subprocess.Popen([str(shell), "-c", f"read line; (read line < {fifo}) &"], stdin=subprocess.PIPE)
+    code = f"read line; (read line < {fifo}) &"
+    with subprocess.Popen([str(shell), "-c", code], stdin=subprocess.PIPE, process_group=0) as process:
+        yield process
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 async def test_s1_a_daemon_that_goes_into_the_background_does_not_end_between_two_scans(
-    scans: Scans, table: ProcessTable, processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: ProcessTable, processes: Processes, daemon: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_table, "SCAN_EVERY", 3600)
     other = processes.fork("vip-other")
-    daemon = forking(tmp_path, "vip-daemon")
     while Proc().comm(daemon.pid) != b"vip-daemon":
         time.sleep(0.001)  # noqa: ASYNC251
     tracked, beside = Tracked(table, "vip-daemon"), Tracked(table, "vip-other")
-    daemon.communicate()
+    daemon.communicate(b"\n", timeout=5)
     processes.kill(other)
     await beside.becomes(False)  # it ended later
     assert tracked.results == [Check(True, "running")]
-    with (tmp_path / "fifo").open("wb"):  # the child's end
-        pass
+    os.killpg(daemon.pid, signal.SIGKILL)
     await tracked.becomes(False)
 
 

@@ -1,6 +1,7 @@
 """Starts by the kernel's process events: at once where it gives them, and by the scan where it does not."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -146,7 +147,14 @@ class Daemon:
         shell = directory / self.comm
         shell.symlink_to("/bin/sh")
         code = f"read line; {forks.format(f'read line < {self.fifo}; :')}"
-        self.process = subprocess.Popen([str(shell), "-c", code], stdin=subprocess.PIPE)
+        self.process = subprocess.Popen([str(shell), "-c", code], stdin=subprocess.PIPE, process_group=0)
+
+    def close(self) -> None:
+        """Nothing of it is left, however the test went."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with self.process:
+            pass
 
     def go_into_background(self) -> None:
         """It has when this returns; the event loop has seen nothing of it."""
@@ -160,15 +168,24 @@ class Daemon:
             pass
 
 
+MakeDaemon = Callable[[Path, str], Daemon]
+
+
+@pytest.fixture
+def daemons() -> Iterator[MakeDaemon]:
+    with contextlib.ExitStack() as stack:
+        yield lambda directory, forks: stack.enter_context(contextlib.closing(Daemon(directory, forks)))
+
+
 FORKS = {"one fork": "({}) &", "two forks": "(({}) & :) &"}
 
 
 @needs_events
 @pytest.mark.parametrize("forks", FORKS.values(), ids=FORKS)
 async def test_s1_a_daemon_that_goes_into_the_background_starts_once(
-    table: ProcessTable, tmp_path: Path, forks: str
+    table: ProcessTable, daemons: MakeDaemon, tmp_path: Path, forks: str
 ) -> None:
-    daemon = Daemon(tmp_path, forks)
+    daemon = daemons(tmp_path, forks)
     tracked = Tracked(table, daemon.comm)
     await until(lambda: table.starts_by == "process events")
     await tracked.becomes(True)
@@ -183,11 +200,11 @@ async def test_s1_a_daemon_that_goes_into_the_background_starts_once(
 @needs_events
 @pytest.mark.parametrize("forks", FORKS.values(), ids=FORKS)
 async def test_a_daemon_is_in_the_background_before_it_could_be_looked_at(
-    table: ProcessTable, tmp_path: Path, forks: str
+    table: ProcessTable, daemons: MakeDaemon, tmp_path: Path, forks: str
 ) -> None:
     tracked = Tracked(table, "vip-daemon")
     await until(lambda: table.starts_by == "process events")
-    daemon = Daemon(tmp_path, forks)
+    daemon = daemons(tmp_path, forks)
     daemon.go_into_background()
     await tracked.becomes(True)
     daemon.end()
@@ -196,9 +213,9 @@ async def test_a_daemon_is_in_the_background_before_it_could_be_looked_at(
 
 @needs_events
 async def test_a_fork_whose_parent_becomes_another_program_takes_its_place(
-    table: ProcessTable, processes: Processes, tmp_path: Path
+    table: ProcessTable, daemons: MakeDaemon, tmp_path: Path
 ) -> None:
-    daemon = Daemon(tmp_path, "({}) & exec /bin/sleep 60")
+    daemon = daemons(tmp_path, "({}) & exec /bin/sleep 60")
     tracked = Tracked(table, daemon.comm)
     await until(lambda: table.starts_by == "process events")
     await tracked.becomes(True)
@@ -211,8 +228,6 @@ async def test_a_fork_whose_parent_becomes_another_program_takes_its_place(
     assert [result for result in tracked.results if result == Check(True, "running")] == tracked.results[-1:]
     daemon.end()
     await tracked.becomes(False)
-    daemon.process.kill()
-    daemon.process.wait()
 
 
 @needs_events
