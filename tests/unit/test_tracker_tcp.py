@@ -52,6 +52,26 @@ async def test_a_port_that_closes_and_opens_again_is_followed() -> None:
     await one.__aexit__()
 
 
+class GivenThatVeryPort(socket.socket):
+    """A client to whom the kernel gives the port that it connects to."""
+
+    def connect(self, address: Any) -> None:
+        self.bind(address)
+        super().connect(address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_connection_that_meets_itself_has_reached_nobody(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(host) as server:
+        port = server.getsockname()[1]
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", GivenThatVeryPort)
+        with pytest.raises(connect.NotConnected, match=r"^Connection refused$"):
+            await connect.connect(host, port)
+    with socket.socket(server.family) as service:
+        service.bind((host, port))  # which is not in use
+
+
 async def test_one_that_does_not_answer_at_all_fails_in_time() -> None:
     with listening() as server:
         server.listen(0)

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+import struct
 import threading
 from typing import Final
 
@@ -41,6 +42,7 @@ async def connect(host: str, port: int) -> socket.socket:
         try:
             connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
             await asyncio.get_running_loop().sock_connect(connecting, address)
+            _refuse_oneself(connecting)
         except OSError as error:
             last = NotConnected(why(error))
             if connecting is not None:
@@ -52,6 +54,19 @@ async def connect(host: str, port: int) -> socket.socket:
         else:
             return connecting
     raise last
+
+
+def _refuse_oneself(connected: socket.socket) -> None:
+    """Where nobody listens on a port of the node's own that clients are given too (ip_local_port_range), a connection
+    may be given that very port, and then meets itself: RFC 9293 section 3.5, simultaneous open. Nobody was reached."""
+    try:
+        oneself = connected.getsockname() == connected.getpeername()
+    except OSError:  # hung up on already, by somebody else then
+        return
+    if oneself:
+        # no TIME_WAIT, for which the service itself would find its port in use
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
 async def _resolve(host: str, port: int) -> list[Address]:
