@@ -114,7 +114,8 @@ async def hanging_resolver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Non
 @pytest.mark.usefixtures("hanging_resolver")
 async def test_a_resolver_that_hangs_is_bounded_in_time_and_number_and_addresses_go_on() -> None:
     async with contextlib.AsyncExitStack() as stack:
-        names = [await stack.enter_async_context(tried("db.example.com", 80, timeout=100)) for _ in range(20)]
+        hosts = [f"db{number}.example.com" for number in range(20)]
+        names = [await stack.enter_async_context(tried(host, 80, timeout=100)) for host in hosts]
         with listening() as server:
             address = await stack.enter_async_context(tried("127.0.0.1", server.getsockname()[1]))
             assert await address.first() == Check(True, "connected")
@@ -166,16 +167,60 @@ async def test_a_lookup_for_which_there_is_no_thread_takes_nobodys_place(monkeyp
         assert await connect._look_up("localhost", 80)
 
 
-async def test_more_names_than_lookups_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    look_up, release = socket.getaddrinfo, threading.Event()
+class Resolver:
+    """Answers with 127.0.0.1, of the names that hang only when they are released; keeps what it was asked."""
 
-    def slow(*arguments: Any, **options: Any) -> Any:
-        release.wait()
-        return look_up(*arguments, **options)
+    def __init__(self, *hanging: str) -> None:
+        self.asked: list[str] = []
+        self.release = threading.Event()
+        self._hanging = hanging
 
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
-    asked = [asyncio.create_task(connect._look_up("localhost", 80)) for _ in range(connect.MOST_LOOKUPS + 4)]
+    def __call__(self, host: str, *_: object, **__: object) -> list[tuple[Any, ...]]:
+        self.asked.append(host)
+        if host in self._hanging:
+            assert self.release.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+
+async def give_up_at_once(host: str) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            await connect._look_up(host, 80)
+
+
+async def test_a_name_that_hangs_holds_one_lookup_however_often_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver = Resolver("db.example.com")
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    for _ in range(connect.MOST_LOOKUPS + 1):
+        await give_up_at_once("db.example.com")
+    async with asyncio.timeout(5):
+        assert await connect._look_up("localhost", 80) == [(socket.AF_INET, ("127.0.0.1", 80))]
+    assert resolver.asked == ["db.example.com", "localhost"]
+    resolver.release.set()
+
+
+async def test_who_asks_while_a_name_is_looked_up_is_given_that_answer_each_with_its_port(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver = Resolver("db.example.com")
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    await give_up_at_once("db.example.com")
+    asked = [asyncio.create_task(connect._look_up("db.example.com", port)) for port in (80, 443)]
     await asyncio.sleep(0)
-    release.set()
+    resolver.release.set()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*asked) == [[(socket.AF_INET, ("127.0.0.1", port))] for port in (80, 443)]
+        assert resolver.asked == ["db.example.com"]
+        await connect._look_up("db.example.com", 80)
+    assert resolver.asked == ["db.example.com"] * 2  # an answer is not kept
+
+
+async def test_more_names_than_lookups_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = [f"db{number}.example.com" for number in range(connect.MOST_LOOKUPS + 4)]
+    resolver = Resolver(*hosts)
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    asked = [asyncio.create_task(connect._look_up(host, 80)) for host in hosts]
+    await asyncio.sleep(0)
+    resolver.release.set()
     async with asyncio.timeout(5):
         assert all(await asyncio.gather(*asked))

@@ -1,7 +1,6 @@
 """A TCP connection to a name or an address. Everything here can be cancelled: whoever asks has a time limit."""
 
 import asyncio
-import contextlib
 import errno
 import ipaddress
 import os
@@ -19,7 +18,12 @@ _TURN: Final = 0.02
 
 Address = tuple[int, tuple[str, int] | tuple[str, int, int, int]]
 
+Found = tuple[list[Address], str]
+"""Of a lookup; the text says why there is none."""
+
 _lookups = threading.BoundedSemaphore(MOST_LOOKUPS)
+_under_way: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Future[Found]] = {}
+"""One lookup a name: a name whose server does not answer is asked for again and again, and holds one thread."""
 
 
 class NotConnected(Exception):
@@ -86,35 +90,48 @@ async def _resolve(host: str, port: int) -> list[Address]:
 
 
 async def _look_up(host: str, port: int) -> list[Address]:
-    """By a thread of its own, a daemon: one that hangs keeps neither the loop nor the end of the process waiting."""
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[list[Address]] = loop.create_future()
-    while not _lookups.acquire(blocking=False):  # noqa: ASYNC110
+    """Waits for the lookup of this name that is under way, or for one's turn to begin it."""
+    key = (asyncio.get_running_loop(), host)
+    while (found := _under_way.get(key)) is None:
+        if _lookups.acquire(blocking=False):
+            found = _begin_lookup(*key)
+            break
         await asyncio.sleep(_TURN)  # a semaphore of threads; and who asks has a time limit
+    # who gives up does not take the lookup from the others
+    addresses, problem = await asyncio.shield(found)
+    if problem:
+        raise NotConnected(f"name not resolved: {problem}")
+    return [(family, (address[0], port, *address[2:])) for family, address in addresses]
 
-    def settle(addresses: list[Address], problem: str) -> None:
-        if not found.done():
-            if problem:
-                found.set_exception(NotConnected(problem))
-            else:
-                found.set_result(addresses)
+
+def _begin_lookup(loop: asyncio.AbstractEventLoop, host: str) -> asyncio.Future[Found]:
+    """By a thread of its own, a daemon: one that hangs keeps neither the loop nor the end of the process waiting."""
+    found: asyncio.Future[Found] = loop.create_future()
+
+    def settle(result: Found) -> None:
+        del _under_way[loop, host]
+        found.set_result(result)
 
     def look_up() -> None:
         addresses: list[Address] = []
         problem = ""
         try:
-            for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            for family, _, _, _, address in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
                 addresses.append((family, address))  # type: ignore[arg-type]
-        except (OSError, UnicodeError) as error:
-            problem = f"name not resolved: {getattr(error, 'strerror', None) or error}"
+        except Exception as error:  # OSError, UnicodeError; but whatever it is, others wait for a result
+            problem = getattr(error, "strerror", None) or str(error) or type(error).__name__
         finally:
             _lookups.release()
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, addresses, problem)
+        try:
+            loop.call_soon_threadsafe(settle, (addresses, problem))
+        except RuntimeError:  # the loop has ended meanwhile
+            del _under_way[loop, host]
 
+    _under_way[loop, host] = found
     try:
         threading.Thread(target=look_up, name="lookup", daemon=True).start()
     except BaseException as error:
         _lookups.release()
+        del _under_way[loop, host]
         raise NotConnected(f"name not resolved: {error}") from None
-    return await found
+    return found
