@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -13,8 +14,10 @@ import pytest
 from tried import Tried
 from virtualip_agent.control.trackers import connect
 from virtualip_agent.control.trackers.base import Check
-from virtualip_agent.control.trackers.tcp import start_tcp
-from virtualip_api.duration import MILLISECOND
+from virtualip_agent.control.trackers.periodic import within
+from virtualip_agent.control.trackers.rise_fall import Outcome
+from virtualip_agent.control.trackers.tcp import start_tcp, try_once
+from virtualip_api.duration import MILLISECOND, SECOND
 from virtualip_api.trackers import TcpTracker
 
 
@@ -67,24 +70,105 @@ async def test_a_connection_that_meets_itself_has_reached_nobody(host: str, monk
     with monkeypatch.context() as patched:
         patched.setattr(socket, "socket", GivenThatVeryPort)
         with pytest.raises(connect.NotConnected, match=r"^Connection refused$"):
-            await connect.connect(host, port)
+            await connect.connect(host, port, SECOND)
     with socket.socket(server.family) as service:
         service.bind((host, port))  # which is not in use
 
 
-async def test_one_that_does_not_answer_at_all_fails_in_time() -> None:
-    with listening() as server:
+@contextlib.contextmanager
+def filtered(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """A port that does not answer, not even by a refusal: its queue is full, and further SYNs are dropped."""
+    with listening(host, port) as server, contextlib.ExitStack() as stack:
         server.listen(0)
         address = server.getsockname()
-        with contextlib.ExitStack() as stack:  # the queue is full: further SYNs are dropped
-            for _ in range(4):
-                one = stack.enter_context(socket.socket())
-                one.setblocking(False)
-                one.connect_ex(address)
-            async with tried("127.0.0.1", address[1], timeout=200) as late:
-                began = time.monotonic()
-                assert await late.first() == Check(False, "no answer within 200ms")
-                assert time.monotonic() - began < 1.5
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        yield address[1]
+
+
+async def test_one_that_does_not_answer_at_all_fails_in_time() -> None:
+    with filtered() as port:
+        async with tried("127.0.0.1", port, timeout=200) as late:
+            began = time.monotonic()
+            assert await late.first() == Check(False, "no answer within 200ms")
+            assert time.monotonic() - began < 1.5
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Those of every name, in this order."""
+    found: list[str] = []
+
+    def resolve(_host: str, port: int, **_: object) -> list[tuple[Any, ...]]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return found
+
+
+@pytest.mark.parametrize("timeout", [100 * MILLISECOND, 2 * SECOND])
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next_one(addresses: list[str], timeout: int) -> None:
+    addresses += ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+    with listening() as server:
+        port = server.getsockname()[1]
+        with filtered("127.0.0.2", port), filtered("127.0.0.3", port):
+            before = descriptors()
+            outcome = await within(timeout, try_once(TcpTracker("api.example.com", port, timeout=timeout)))
+            assert outcome == Outcome(True, "connected")
+            await asyncio.sleep(0)  # what is given up hangs up
+            assert descriptors() == before
+
+
+async def test_the_time_limit_leaves_no_address_open(addresses: list[str]) -> None:
+    addresses += ["127.0.0.2", "127.0.0.3"]
+    timeout = 100 * MILLISECOND
+    with filtered("127.0.0.2") as port, filtered("127.0.0.3", port):
+        before = descriptors()
+        outcome = await within(timeout, try_once(TcpTracker("api.example.com", port, timeout=timeout)))
+        assert outcome == Outcome(False, "no answer within 100ms")
+        await asyncio.sleep(0)
+        assert descriptors() == before
+
+
+async def test_an_address_that_refuses_is_followed_by_the_next_one_at_once(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses += ["127.0.0.2", "127.0.0.1"]
+    monkeypatch.setattr(connect, "NEXT_ADDRESS", 3600)
+    with listening() as server:
+        async with asyncio.timeout(5):
+            connected = await connect.connect("api.example.com", server.getsockname()[1], 7200 * SECOND)
+        with connected:
+            assert connected.getpeername() == server.getsockname()
+
+
+async def test_where_several_addresses_answer_the_first_is_taken_and_the_others_are_hung_up(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses += ["127.0.0.1", "127.0.0.2"]
+    monkeypatch.setattr(connect, "NEXT_ADDRESS", 0)
+    with listening() as server, listening("127.0.0.2", server.getsockname()[1]):
+        before = descriptors()
+        for _ in range(20):
+            (await connect.connect("api.example.com", server.getsockname()[1], SECOND)).close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert descriptors() == before
+
+
+async def test_where_every_address_fails_the_last_one_says_why(addresses: list[str]) -> None:
+    addresses += ["127.0.0.2", "224.0.0.1", "127.0.0.1"]
+    with pytest.raises(connect.NotConnected, match=r"^Connection refused$"):
+        await connect.connect("api.example.com", 1, SECOND)
+    addresses.clear()
+    with pytest.raises(connect.NotConnected, match=r"^api\.example\.com has no address$"):
+        await connect.connect("api.example.com", 1, SECOND)
 
 
 async def test_a_name_that_does_not_resolve_is_a_failure_with_a_message() -> None:

@@ -9,9 +9,15 @@ import struct
 import threading
 from typing import Final
 
+from virtualip_api.duration import SECOND
+
 MOST_LOOKUPS: Final = 8
 """At once. A resolver that hangs holds a thread for as long as it likes (getaddrinfo cannot be interrupted); more names
 than this then fail by their time limits, and addresses are not touched by it."""
+
+NEXT_ADDRESS: Final = 0.25
+"""Seconds for which an address has not answered when the next one is tried too (RFC 8305 section 8); less where the
+time limit is short."""
 
 _TURN: Final = 0.02
 """Seconds between two looks whether it is one's turn."""
@@ -38,26 +44,58 @@ def why(error: OSError) -> str:
     return os.strerror(number)
 
 
-async def connect(host: str, port: int) -> socket.socket:
-    """A connected, non-blocking socket; the addresses of a name are tried one after another."""
-    last = NotConnected(f"{host} has no address")
-    for family, address in await _resolve(host, port):
-        connecting = None
-        try:
-            connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-            await asyncio.get_running_loop().sock_connect(connecting, address)
-            _refuse_oneself(connecting)
-        except OSError as error:
-            last = NotConnected(why(error))
-            if connecting is not None:
-                connecting.close()
-        except BaseException:
-            if connecting is not None:
-                connecting.close()
-            raise
-        else:
-            return connecting
-    raise last
+async def connect(host: str, port: int, timeout: int) -> socket.socket:
+    """A connected, non-blocking socket to the first address of a name that answers. Whoever asks gives up after
+    `timeout` nanoseconds: in the first half of that each address is tried."""
+    addresses = await _resolve(host, port)
+    if not addresses:
+        raise NotConnected(f"{host} has no address")
+    if len(addresses) == 1:
+        return await _open(*addresses[0])
+    return await _open_first(addresses, min(NEXT_ADDRESS, timeout / SECOND / 2 / len(addresses)))
+
+
+async def _open_first(addresses: list[Address], later: float) -> socket.socket:
+    """RFC 8305 section 5: the next address is tried when the one before has failed, or has not answered for so many
+    seconds; the first that answers is it. Where all fail the last one says why, whichever failed last."""
+    tries: list[asyncio.Task[socket.socket]] = []
+    pending: set[asyncio.Task[socket.socket]] = set()
+    try:
+        while pending or len(tries) < len(addresses):
+            if len(tries) < len(addresses):
+                tries.append(asyncio.create_task(_open(*addresses[len(tries)])))
+                pending.add(tries[-1])
+            wait = later if len(tries) < len(addresses) else None
+            done, pending = await asyncio.wait(pending, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.exception() is None:
+                    tries.remove(task)
+                    return task.result()
+        return tries[-1].result()
+    finally:
+        for task in tries:
+            task.cancel()
+            task.add_done_callback(_hang_up)
+
+
+def _hang_up(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _open(family: int, address: tuple[str, int] | tuple[str, int, int, int]) -> socket.socket:
+    connecting = None
+    try:
+        connecting = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        await asyncio.get_running_loop().sock_connect(connecting, address)
+        _refuse_oneself(connecting)
+    except BaseException as error:
+        if connecting is not None:
+            connecting.close()
+        if isinstance(error, OSError):
+            raise NotConnected(why(error)) from None
+        raise
+    return connecting
 
 
 def _refuse_oneself(connected: socket.socket) -> None:

@@ -87,7 +87,7 @@ class HttpProbe:
     async def _ask(self) -> int:
         context = self._tls_context() if self._tls else None
         name = (self._check.server_name or self._host) if self._tls else None
-        connected = await connect(self._host, self._port)
+        connected = await connect(self._host, self._port, self._check.timeout)
         try:
             reader, writer = await asyncio.open_connection(
                 sock=connected, ssl=context, server_hostname=name, limit=LONGEST_STATUS_LINE

@@ -10,7 +10,7 @@ from virtualip_api.trackers import TcpTracker
 async def try_once(check: TcpTracker) -> Outcome:
     """Connects and hangs up."""
     try:
-        connected = await connect(check.host, check.port)
+        connected = await connect(check.host, check.port, check.timeout)
     except NotConnected as error:
         return Outcome(False, str(error))
     connected.close()
