@@ -5,9 +5,11 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -114,6 +116,41 @@ async def test_a_zombie_does_not_run(table: ProcessTable, processes: Processes, 
     await scans.more(2)
     assert not before.passed
     assert not after.passed
+
+
+@pytest.fixture
+def served_by_a_thread() -> Iterator[int]:
+    """A process whose first thread has ended (pthread_exit), while another goes on."""
+    code = (
+        "import ctypes, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "ctypes.CDLL(None).prctl(15, b'vip-threads')\n"
+        "ctypes.CDLL(None).pthread_exit(None)\n"
+    )
+    with subprocess.Popen(["/opt/vip/threads", "-S", "-c", code], executable=sys.executable) as process:
+        try:
+            for _ in range(5000):
+                if b") Z" in Path(f"/proc/{process.pid}/stat").read_bytes():
+                    break
+                time.sleep(0.001)
+            assert process.poll() is None
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("pattern", [{"name": "vip-threads"}, {"name": "/opt/vip/threads", "full_command": True}])
+async def test_a_process_runs_while_any_of_its_threads_does(
+    table: ProcessTable, scans: Scans, served_by_a_thread: int, pattern: dict[str, Any]
+) -> None:
+    tracked = Tracked(table, **pattern)
+    assert tracked.passed
+    await scans.more(2)
+    assert tracked.results == [Check(True, "running")]
+    os.kill(served_by_a_thread, signal.SIGKILL)
+    await tracked.becomes(False, within=0.2)
+    await scans.more(2)
+    assert not tracked.passed
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ COMM_LENGTH = 15
 """Characters of a command's name that the kernel keeps (TASK_COMM_LEN - 1)."""
 
 PROC = Path("/proc")
-_DEAD = (b"Z", b"X", b"x")
+_DEAD = (b"X", b"x")
+_ZOMBIE = b"Z"
+_STATE, _THREADS = 0, 17
+"""Where the two are behind the name: fields 3 and 20 of proc_pid_stat(5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +34,28 @@ class Proc:
         content = self._read(pid, "cmdline")
         if content is None:
             return None
+        content = content or self._command_line_by_other_threads(pid)
         return tuple(content.removesuffix(b"\0").split(b"\0")) if content else ()
 
+    def _command_line_by_other_threads(self, pid: int) -> bytes:
+        """The first thread may have ended, and its memory with it."""
+        try:
+            threads = os.listdir(f"{self.path}/{pid}/task")
+        except OSError:
+            return b""
+        return next(filter(None, (self._read(pid, f"task/{one}/cmdline") for one in threads if one != str(pid))), b"")
+
     def alive(self, pid: int) -> bool:
-        """Whether it is there and neither a zombie nor dead (proc_pid_stat(5), field 3). The name before the state may
-        hold spaces and parentheses: the last one ends it."""
+        """Whether it is there and neither a zombie nor dead. Where its first thread has ended (pthread_exit) it looks
+        like a zombie while the others go on. The name before the state may hold spaces and parentheses: the last one
+        ends it."""
         status = self._read(pid, "stat")
-        return status is not None and status.rpartition(b")")[2].split(None, 1)[:1] not in ([state] for state in _DEAD)
+        if status is None:
+            return False
+        fields = status.rpartition(b")")[2].split(None, _THREADS + 1)
+        if len(fields) <= _THREADS or fields[_STATE] in _DEAD:
+            return False
+        return fields[_STATE] != _ZOMBIE or int(fields[_THREADS]) > 1
 
     def _read(self, pid: int, name: str) -> bytes | None:
         try:
