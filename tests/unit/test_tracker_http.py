@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from tried import Tried
 from virtualip_agent.control.trackers.base import Check
-from virtualip_agent.control.trackers.http import request, start_http
+from virtualip_agent.control.trackers.http import MOST_FIELDS, MOST_INTERIM, request, start_http
 from virtualip_api.duration import MILLISECOND
 from virtualip_api.trackers import HttpTracker
 
@@ -166,6 +166,35 @@ async def test_what_is_not_http_is_a_failure(line: bytes) -> None:
         assert isinstance(result, Check)
         assert not result.passed
         assert result.message in ("the answer is not HTTP", "Connection reset by peer")
+
+
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        (EARLY_HINTS + b"HTTP/1.1 200 OK\r\n\r\n", Check(True, "status 200")),
+        (CONTINUE + EARLY_HINTS + b"HTTP/1.1 503 Service Unavailable\r\n\r\n", Check(False, "status 503")),
+        (EARLY_HINTS * MOST_INTERIM + b"HTTP/1.1 200 OK\r\n\r\n", Check(True, "status 200")),
+        (EARLY_HINTS * (MOST_INTERIM + 1) + b"HTTP/1.1 200 OK\r\n\r\n", Check(False, "the answer is not HTTP")),
+        (CONTINUE[:-2] + b"A: b\r\n" * (MOST_FIELDS + 1), Check(False, "the answer is not HTTP")),
+        (EARLY_HINTS, Check(False, "the answer is not HTTP")),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Check(False, "status 101")),
+    ],
+    ids=["103", "100 and 103", "as many as are skipped", "too many", "too long", "no final one", "101"],
+)
+async def test_rfc9110_15_2_the_final_answer_counts_and_not_what_comes_before_it(said: bytes, result: Check) -> None:
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.write_eof()
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with serving(speak) as server, tried(f"http://127.0.0.1:{server.port}/") as one:
+        assert await one.first() == result
 
 
 async def test_a_refused_connection_is_said() -> None:

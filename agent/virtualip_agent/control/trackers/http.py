@@ -1,7 +1,8 @@
 """A URL that answers with a status that is asked for.
 
 One GET on a connection of its own, HTTP/1.1; the answer is read as far as its status line and no further, so a body of
-any size or pace costs nothing. A redirect is an answer like any other: it is not followed.
+any size or pace costs nothing. Answers before the final one (1xx) are skipped. A redirect is an answer like any other:
+it is not followed.
 """
 
 import asyncio
@@ -20,6 +21,12 @@ from virtualip_agent.control.trackers.rooted import NotUsable, read_start
 from virtualip_api.trackers import HttpTracker
 
 LONGEST_STATUS_LINE: Final = 4096
+MOST_INTERIM: Final = 8
+"""Answers before the final one (RFC 9110 section 15.2), and `MOST_FIELDS` lines in each: a server that gives more has
+no end in sight."""
+MOST_FIELDS: Final = 100
+_SWITCHING_PROTOCOLS: Final = 101
+"""The last answer in HTTP, which nobody asked for."""
 _LARGEST_CA_FILE: Final = 1 << 20
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[0-9] ([1-5][0-9]{2})(?: |\r|\n)")
 
@@ -97,16 +104,12 @@ class HttpProbe:
             raise
         try:
             writer.write(self._request)
-            line = await reader.readuntil(b"\n")
+            return await _final_status(reader)
         except asyncio.LimitOverrunError:
             raise ValueError from None
         finally:
             # hung up at once: a server that goes on sending is told so, and nothing is waited for
             writer.transport.abort()
-        match = _STATUS_LINE.match(line)
-        if match is None:
-            raise ValueError
-        return int(match[1])
 
     def _tls_context(self) -> ssl.SSLContext:
         check = self._check
@@ -115,6 +118,23 @@ class HttpProbe:
             return _context(authorities, not check.insecure_skip_verify)
         except (ssl.SSLError, ValueError):
             raise NotUsable("holds no certificate") from None
+
+
+async def _final_status(reader: asyncio.StreamReader) -> int:
+    """ValueError where it is not HTTP."""
+    for _ in range(MOST_INTERIM + 1):
+        match = _STATUS_LINE.match(await reader.readuntil(b"\n"))
+        if match is None:
+            raise ValueError
+        status = int(match[1])
+        if status >= 200 or status == _SWITCHING_PROTOCOLS:
+            return status
+        for _ in range(MOST_FIELDS + 1):
+            if not (await reader.readuntil(b"\n")).rstrip(b"\r\n"):
+                break
+        else:
+            raise ValueError
+    raise ValueError
 
 
 def start_http(check: HttpTracker, report: Report, root: Path, *, resumed: bool = False) -> Periodic:
