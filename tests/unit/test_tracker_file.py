@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from virtualip_agent.control.inotify import Inotify
+from virtualip_agent.control.trackers import file
 from virtualip_agent.control.trackers.base import Number, Result, Unusable
 from virtualip_agent.control.trackers.contribution import contribution
 from virtualip_agent.control.trackers.file import RunningFileTracker, parse_number
+from virtualip_agent.control.trackers.rooted import Watchable, watchable
 from virtualip_api.trackers import FileTracker, Tracker
 
 ROOT = Path("/")
@@ -160,6 +163,30 @@ async def test_a_directory_that_comes_later_and_is_replaced(inotify: Inotify, tm
         directory.mkdir()
         (directory / "value").write_text("6")
         await tracked.becomes(6)
+
+
+async def test_a_directory_made_anew_with_the_same_inode_number_is_watched_again(
+    inotify: Inotify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ext4 gives a number again that has just become free."""
+
+    @contextlib.contextmanager
+    def same_number(root: Path, path: str) -> Iterator[Watchable | None]:
+        with watchable(root, path) as found:
+            yield found and Watchable(found.path, (0, len(Path(path).parts)))
+
+    monkeypatch.setattr(file, "watchable", same_number)
+    directory = tmp_path / "my_app"
+    directory.mkdir()
+    (directory / "value").write_text("5")
+    with tracking(inotify, directory / "value") as tracked:
+        for value in (6, 8):
+            shutil.rmtree(directory)
+            directory.mkdir()
+            (directory / "value").write_text(str(value))
+            await tracked.becomes(value, within=0.9)
+            by_rename(directory / "value", str(value + 1))
+            await tracked.becomes(value + 1, within=0.9)
 
 
 async def test_a_config_map_is_followed_through_its_links(inotify: Inotify, tmp_path: Path) -> None:

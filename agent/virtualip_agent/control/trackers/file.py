@@ -63,13 +63,20 @@ class RunningFileTracker:
         self._look(settled=True)
 
     def _happened(self, happened: Happened) -> None:
+        if happened.gone:
+            self._drop("file")
+        self._look_after(happened)
+
+    def _look_after(self, happened: Happened) -> None:
         self._look(settled=bool(happened.mask & CLOSE_WRITE))
 
     def _happened_beside(self, happened: Happened) -> None:
         """Something in its directory: what concerns other files only costs a look at their name. A link may lead to any
         of them (a ConfigMap's to `..data`)."""
+        if happened.gone:
+            self._drop("directory")
         if self._is_link or happened.gone or happened.unknown or not happened.names or self._name in happened.names:
-            self._happened(happened)
+            self._look_after(happened)
 
     def _look(self, settled: bool) -> None:
         self._renew_watches()
@@ -89,7 +96,8 @@ class RunningFileTracker:
         self._timer = self._loop.call_later(again, self._look, True)
 
     def _renew_watches(self) -> None:
-        """Watches the file, and the directory that its name is in, as the inodes they are now."""
+        """Watches the file, and the directory that its name is in, as the inodes they are now. The number of an inode
+        that is gone may be another's by now: a watch is dropped when it is told that it has ended."""
         for what, path in zip(_WATCHED, (self._check.path, str(Path(self._check.path).parent)), strict=True):
             known = self._watches.get(what)
             with watchable(self._root, path) as found:
