@@ -32,7 +32,7 @@ def refused(helm: Path, chart: Path, *words: str) -> str:
 
 
 def rendered(helm: Path, chart: Path, *words: str, namespace: str = NAMESPACE) -> Resources:
-    command = [str(helm), "template", "virtualip", str(chart), "-n", namespace, "--kube-version=1.30.0", *words]
+    command = [str(helm), "template", "virtualip", str(chart), "-n", namespace, "--kube-version=1.31.0", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return by_key(done.stdout)

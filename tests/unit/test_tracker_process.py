@@ -242,6 +242,20 @@ async def test_a_start_counts_when_it_has_lasted_and_so_does_an_end(table: Proce
     assert 0.5 <= tracked.times[-1] - ended < 1.0
 
 
+async def test_an_end_that_has_lasted_is_told_with_the_number_that_is_left_by_then(
+    table: ProcessTable, processes: Processes
+) -> None:
+    pids = [processes.fork("vip-l") for _ in range(3)]
+    tracked = Tracked(table, "vip-l", quorum=3, terminate_delay=300_000_000)
+    each = Tracked(table, "vip-l", quorum=3)
+    processes.kill(pids[0])
+    await each.until(lambda: each.results[-1] == Check(False, "2 processes, 3 wanted"))
+    for pid in pids[1:]:
+        processes.kill(pid)
+    await tracked.becomes(False)
+    assert tracked.results == [Check(True, "at least 3 running"), Check(False, "0 processes, 3 wanted")]
+
+
 async def test_a_restart_within_the_delay_is_not_noticed(
     table: ProcessTable, processes: Processes, scans: Scans
 ) -> None:

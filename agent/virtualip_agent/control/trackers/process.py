@@ -30,10 +30,12 @@ class RunningProcessTracker:
         self._table = table
         self._pattern = Pattern.of(check)
         self._timer: asyncio.TimerHandle | None = None
-        self._reported = result_of(check, table.subscribe(self._pattern, self._counted))
+        self._count = table.subscribe(self._pattern, self._counted)
+        self._reported = result_of(check, self._count)
         report(self._reported)  # what is found at the start has been so for long: no delay
 
     def _counted(self, count: int) -> None:
+        self._count = count
         result = result_of(self._check, count)
         if self._timer is not None:
             if result.passed != self._reported.passed:
@@ -44,11 +46,11 @@ class RunningProcessTracker:
         if result.passed == self._reported.passed or not delay:
             self._settle(result)
         else:
-            self._timer = asyncio.get_running_loop().call_later(delay / SECOND, self._lasted, result)
+            self._timer = asyncio.get_running_loop().call_later(delay / SECOND, self._lasted)
 
-    def _lasted(self, result: Check) -> None:
+    def _lasted(self) -> None:
         self._timer = None
-        self._settle(result)
+        self._settle(result_of(self._check, self._count))
 
     def _settle(self, result: Check) -> None:
         if result != self._reported:
