@@ -84,6 +84,19 @@ def test_delete_takes_the_address_off_also_while_the_operator_is_away(house: Hou
         house.wait_gone("web")
 
 
+def test_a_master_that_leaves_the_plan_is_told_as_the_master_until_it_has_let_go(house: House) -> None:
+    """The address answers all the while, so nobody is to be alarmed."""
+    others = {"key": "kubernetes.io/hostname", "operator": "In", "values": house.nodes[1:]}
+    with house.applied("web") as first:
+        paths = ('.status.conditions[?(@.type=="Ready")].status', ".status.master")
+        with house.watching("web", *paths) as seen:
+            house.apply("web", nodeSelector={"matchExpressions": [others]})
+            second = house.wait_master("web", house.nodes[1], timeout=60)
+            house.wait("web", lambda status: first not in [entry["node"] for entry in status["nodes"]])
+            told = [tuple(line.split()) for line in seen()]
+        assert list(dict.fromkeys(told)) == [("True", first), ("True", second)]
+
+
 class MoveWatch:
     """`kubectl get -w`: when each change of an entry's state was seen, beside when it happened."""
 
