@@ -57,7 +57,7 @@ class RouterMemory:
         self._draining = Draining()
         self._hand_over: HandOver | None = None
         self.unsaid = False
-        """In a sync group: a resignation was taken back, to be told with the priority that all its trackers make now."""
+        """In a sync group: a resignation was taken back, to be told with the priority that its trackers make now."""
         self._stop: ev.Stop | None = None
         self._report = Report()
         self._steady = SteadyState()
