@@ -6,11 +6,12 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import kopf
+from kopf._cogs.structs.references import Insights  # spawn_tasks takes one, and kopf exports none
 
 from virtualip_operator.api import Api
 from virtualip_operator.handlers import make_registry, make_settings
@@ -67,56 +68,63 @@ def run(options: Options) -> None:
     )
     metrics.watch_leadership(lambda: leadership.leading)
     reconciler = Reconciler(api, store, silence, metrics, queue.add)
-    kopf_stop = _StopFlag()
-    workers = Workers(
-        api, store, queue, reconciler, metrics, health, lambda: leadership.leading, kopf_stop.set_from_thread
-    )
+    kopf_run = _KopfRun()
+    workers = Workers(api, store, queue, reconciler, metrics, health, lambda: leadership.leading, kopf_run)
     LeaseWatch(api, options.namespace, silence, workers.look_anew).start()
     leadership.start()
     workers.start()
     try:
-        asyncio.run(_watch(api, store, queue, workers, health, kopf_stop))
+        asyncio.run(_watch(api, store, queue, workers, health, kopf_run))
     finally:
         workers.stop()
         leadership.resign()
 
 
-class _StopFlag:
-    """Ends kopf, so that it is started again, by word of another thread."""
+class _KopfRun:
+    """kopf's present run as other threads see it, and may end it, so that it is started again."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
+        self.insights = Insights()
+        """What it found at the API server, and watches."""
 
     def renew(self) -> asyncio.Event:
-        """The event for kopf's next run."""
-        self._loop, self._event = asyncio.get_running_loop(), asyncio.Event()
+        """The event that ends kopf's next run."""
+        self._loop, self._event, self.insights = asyncio.get_running_loop(), asyncio.Event(), Insights()
         return self._event
 
+    def lacks(self, plurals: Collection[str]) -> bool:
+        """Whether it has looked what there is, and does not watch all of these. It looks once: what the API server does
+        not serve at that moment, just started, is watched only when its CRD changes."""
+        watched = {resource.plural for resource in list(self.insights.watched_resources)}
+        return self.insights.ready_resources.is_set() and not watched.issuperset(plurals)
+
     @property
-    def is_set(self) -> bool:
-        """Whether that run was ended by it."""
+    def is_stopped(self) -> bool:
+        """Whether that run was ended by another thread."""
         return self._event.is_set()
 
-    def set_from_thread(self) -> None:
-        """Ends the present run, if there is one."""
+    def begin_anew(self) -> None:
+        """Ends the present run, if there is one, for the next; from any thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._event.set)
 
 
 async def _watch(
-    api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health, kopf_stop: _StopFlag
+    api: Api, store: Store, queue: WorkQueue, workers: Workers, health: Health, kopf_run: _KopfRun
 ) -> None:
     # kopf asks for the user's name, and the uid that a cluster gives a container may have none
     os.environ.setdefault("LOGNAME", "virtualip-operator")
     ticking = asyncio.create_task(_tick(workers, health), name="tick")
     stopping = asyncio.Event()
     while not stopping.is_set():
-        others, flag = asyncio.all_tasks(), kopf_stop.renew()
+        others, flag = asyncio.all_tasks(), kopf_run.renew()
         try:
             tasks = await kopf.spawn_tasks(
                 registry=make_registry(store, queue, api.credentials),
                 settings=make_settings(),
+                insights=kopf_run.insights,
                 clusterwide=True,
                 standalone=True,
                 stop_flag=flag,
@@ -132,7 +140,7 @@ async def _watch(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _KOPF_RESTART)
         else:
-            if not kopf_stop.is_set:
+            if not kopf_run.is_stopped:
                 break
     ticking.cancel()
 

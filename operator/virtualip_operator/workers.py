@@ -2,8 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Final, Protocol
 
+from virtualip_api.names import MEMBER_PLURAL, VIRTUAL_IP_PLURAL
 from virtualip_operator.api import CRDS, MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.health import Health
 from virtualip_operator.metrics import Metrics
@@ -13,6 +15,7 @@ from virtualip_operator.work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
+PLURALS: Final = (VIRTUAL_IP_PLURAL, MEMBER_PLURAL, "nodes")
 WORKERS = 4
 RESYNC = 300.0
 """Seconds between complete lists, which find what watches missed."""
@@ -22,6 +25,16 @@ _LIST_RETRY = 2.0
 """Seconds."""
 _TURN = 5.0
 """Seconds after which a worker that has nothing to do says that it lives."""
+
+
+class Watching(Protocol):
+    """Whoever watches."""
+
+    def begin_anew(self) -> None:
+        """All watches are opened again, after complete lists."""
+
+    def lacks(self, plurals: Collection[str]) -> bool:
+        """Whether some of these are not watched, and nothing more is under way."""
 
 
 class Workers:
@@ -36,7 +49,7 @@ class Workers:
         metrics: Metrics,
         health: Health,
         leading: Callable[[], bool],
-        watch_anew: Callable[[], None],
+        watching: Watching,
     ) -> None:
         self._api = api
         self._store = store
@@ -45,7 +58,7 @@ class Workers:
         self._metrics = metrics
         self._health = health
         self._leading = leading
-        self._watch_anew = watch_anew
+        self._watching = watching
         self._crds: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._doubted = threading.Event()
@@ -63,7 +76,7 @@ class Workers:
     def look_anew(self) -> None:
         """The database may be an older one than before: watches that were open wait for what it does not have yet."""
         self._doubted.set()
-        self._watch_anew()
+        self._watching.begin_anew()
 
     def look_at_everything(self) -> None:
         """For a replica that has just begun to lead: whatever was noticed before was another's to act upon."""
@@ -112,17 +125,20 @@ class Workers:
                 return
 
     def _watch_crds(self) -> bool:
-        """Whether the CRDs were made anew. kopf looks for them when they change, which is a moment before the API
-        server serves them: where it came too early it would never look again."""
+        """Whether the CRDs were made anew, or are not watched. kopf looks for them when it starts and when they change,
+        which may be a moment before the API server serves them: where it came too early it would never look again."""
         try:
             found = tuple(str(self._api.get(path)["metadata"]["uid"]) for path in CRDS)
         except ApiError:
             return False
         before, self._crds = self._crds, found
-        if before in ((), found):
+        if before not in ((), found):
+            log.info("The CRDs were made anew: watching and listing again")
+        elif before and self._watching.lacks(PLURALS):
+            log.warning("The API server has more than is watched: watching and listing again")
+        else:
             return False
-        log.info("The CRDs were made anew: watching and listing again")
-        self._watch_anew()
+        self._watching.begin_anew()
         return True
 
     def _list(self) -> None:

@@ -3,15 +3,68 @@
 import asyncio
 import os
 import signal
+import threading
+from collections.abc import Collection
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from kopf._cogs.structs.references import Resource
 
-from virtualip_operator import main
+from virtualip_operator import main, workers
 from virtualip_operator.handlers import make_settings
+from virtualip_operator.health import Health
+from virtualip_operator.store import Store
+from virtualip_operator.work_queue import WorkQueue
 
 DAY = 24 * 3600.0
+
+
+class Deaf:
+    """kopf's run that found two kinds of three, as the API server had only just started, until it is begun anew."""
+
+    def __init__(self) -> None:
+        self.run = main._KopfRun()
+        self.finds("virtualipmembers", "nodes")
+        self.anew = threading.Event()
+
+    def finds(self, *plurals: str) -> None:
+        self.run.insights.watched_resources.update(Resource("virtualip.dev", "v1alpha1", one) for one in plurals)
+        self.run.insights.ready_resources.set()
+
+    def lacks(self, plurals: Collection[str]) -> bool:
+        return self.run.lacks(plurals)
+
+    def begin_anew(self) -> None:
+        self.finds("virtualips", "virtualipmembers", "nodes")
+        self.anew.set()
+
+
+class ServesAll:
+    """Nothing but the CRDs, and empty lists."""
+
+    def get(self, path: str) -> dict[str, Any]:
+        return {"metadata": {"uid": path, "resourceVersion": "7"}, "items": []}
+
+
+def test_what_the_api_server_did_not_serve_when_kopf_looked_is_noticed_and_kopf_looks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "SOON", 0.01)
+    deaf, nothing = Deaf(), cast("Any", SimpleNamespace())
+    threads = workers.Workers(
+        cast("Any", ServesAll()), Store(), WorkQueue(), nothing, nothing, Health(), lambda: True, deaf
+    )
+    threads.start()
+    try:
+        assert deaf.anew.wait(10)
+        assert not deaf.lacks(workers.PLURALS)
+    finally:
+        threads.stop()
+
+
+def test_while_kopf_has_not_looked_yet_nothing_is_missing() -> None:
+    assert not main._KopfRun().lacks(workers.PLURALS)
 
 
 def test_a_watch_ends_by_the_clients_time_out_and_never_by_kopfs_for_inactivity() -> None:
@@ -48,11 +101,11 @@ async def test_a_sigterm_that_comes_while_kopf_ends_to_be_started_again_ends_the
     kopf = Kopf()
     monkeypatch.setattr(main, "kopf", kopf)
     monkeypatch.setattr(main, "make_registry", lambda *_: None)
-    again = main._StopFlag()
+    again = main._KopfRun()
     nothing: Any = SimpleNamespace(credentials=None, tick=lambda _now: None, beat=lambda *_, **__: None)
     watching = asyncio.create_task(main._watch(nothing, nothing, nothing, nothing, nothing, again))
     await kopf.begun.wait()
-    again.set_from_thread()
+    again.begin_anew()
     await kopf.ending.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
