@@ -23,6 +23,8 @@ SOON = 15.0
 """Seconds between complete lists at the least."""
 _LIST_RETRY = 2.0
 """Seconds."""
+_FIRST_LOOK = 3.0
+"""Seconds after a complete list until it is looked whether all of it is watched."""
 _TURN = 5.0
 """Seconds after which a worker that has nothing to do says that it lives."""
 
@@ -115,6 +117,9 @@ class Workers:
 
     def _wait_for_resync(self) -> None:
         """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
+        # kopf was perhaps begun anew with this list, by an API server that had only just started
+        if not self._doubted.wait(_FIRST_LOOK) and self._watch_crds():
+            return
         waited = 0.0
         while waited < RESYNC and not self._stopping.is_set():
             self._health.beat("resync", within=RESYNC)
