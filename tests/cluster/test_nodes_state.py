@@ -111,7 +111,8 @@ def test_edits_while_the_operator_is_away_are_followed_when_it_is_back(own_house
 def test_ten_minutes_without_an_operator_are_ten_minutes_in_which_nodes_fail_over_and_deletions_count(
     own_house_only: House,
 ) -> None:
-    """Whatever is edited meanwhile is followed when it is back, the last edit alone, and by one move."""
+    """Whatever is edited meanwhile is followed when it is back, and the last edit alone. The first node may know of it
+    some 50 ms before the third does; then the second, the better of the two, has the addresses for that moment."""
     house = own_house_only
     assert house.own is not None
     first, second = house.own.nodes[:2]
@@ -136,8 +137,9 @@ def test_ten_minutes_without_an_operator_are_ten_minutes_in_which_nodes_fail_ove
         house.wait_master("web", house.nodes[2], timeout=60)
         generation = house.get("virtualip", "web")["metadata"]["generation"]
         status = house.wait("web", lambda status: status.get("observedGeneration") == generation)
-        assert len(status["lastMoves"]) == moves + 1
-        print(f"{generation - 1} edits without an operator, one move when it is back")
+        made = status["lastMoves"][: len(status["lastMoves"]) - moves]
+        assert [move["to"] for move in reversed(made)] in ([house.nodes[2]], [house.nodes[1], house.nodes[2]])
+        print(f"{generation - 1} edits without an operator, {len(made)} moves when it is back")
         house.kubectl("wait", "--for=condition=Ready", "vip/web", "--timeout=30s")
 
 
