@@ -52,8 +52,6 @@ class _Standing:
     """Who is to give the addresses away, and why."""
     ends_in: float | None = None
     """Seconds after which a planned move ends."""
-    known: frozenset[str] = frozenset()
-    """With those who are about to leave: their entries say when they have."""
     advice: tuple[Advice, ...] = ()
     remark: str = ""
     """Who drains, and why."""
@@ -160,7 +158,6 @@ class Reconciler:
             ends_in=made.ends_in,
             advice=plan.advice + ((Advice("MoveNotMade", made.warning),) if made.warning else ()),
             remark=made.said,
-            known=frozenset(peer.node for peer in plan.peers),
             names={str(address): peer.node for peer in plan.peers for address in peer.addresses},
         )
 
@@ -236,12 +233,12 @@ class Reconciler:
         """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""
         name = virtual_ip["metadata"]["name"]
         now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
-        known = standing.known.union(standing.members, self._others(virtual_ip, standing.members, now))
+        others = self._others(virtual_ip, standing.members, now)
         if standing.planned_now:
             with _noting(refused):
-                virtual_ip = self._prune(virtual_ip, known)
+                virtual_ip = self._prune(virtual_ip, others.union(standing.members))
         before = virtual_ip.get("status") or {}
-        view = self._view(virtual_ip, standing, memory, now)
+        view = self._view(virtual_ip, standing, others, memory, now)
         result = aggregate(view, before, time.time())
         if not result.leaderless:
             memory.leaderless_since = None
@@ -252,7 +249,7 @@ class Reconciler:
             self._apply(virtual_ip, result)
         memory.contested, memory.members = result.contested, standing.members
         memory.renewals = tuple(view.renewed.values())
-        memory.leaving = known.difference(standing.members)
+        memory.leaving = others
         memory.silent = frozenset(result.status["silentNodes"]).union(
             node for node in memory.leaving if self._silence.is_silent(node, now, False)
         )
@@ -273,7 +270,14 @@ class Reconciler:
             memory.untold_since = None
         return left
 
-    def _view(self, virtual_ip: Mapping[str, Any], standing: _Standing, memory: _Memory, now: float) -> View:
+    def _view(
+        self,
+        virtual_ip: Mapping[str, Any],
+        standing: _Standing,
+        others: frozenset[str],
+        memory: _Memory,
+        now: float,
+    ) -> View:
         status = virtual_ip.get("status") or {}
         before = set(status.get("silentNodes") or ())
         since = memory.leaderless_since
@@ -283,13 +287,7 @@ class Reconciler:
             addresses=tuple(virtual_ip["spec"].get("addresses") or ()),
             refused=standing.refused,
             members=standing.members,
-            holders=tuple(
-                sorted(
-                    node
-                    for node in self._others(virtual_ip, standing.members, now)
-                    if node in entries and entries[node].state is State.MASTER
-                )
-            ),
+            holders=tuple(sorted(n for n in others if n in entries and entries[n].state is State.MASTER)),
             entries=entries,
             claims=_numbered(memory, entries),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
@@ -304,17 +302,17 @@ class Reconciler:
             names=standing.names,
         )
 
-    def _others(self, virtual_ip: Mapping[str, Any], members: Collection[str], now: float) -> set[str]:
+    def _others(self, virtual_ip: Mapping[str, Any], members: Collection[str], now: float) -> frozenset[str]:
         """Who takes no part, has an entry and lives: its agent takes it away itself, when it has let go."""
         there = {node.name for node in self._store.nodes()}
         told = {entry["node"] for entry in (virtual_ip.get("status") or {}).get("nodes") or ()}
-        return {node for node in told & there - set(members) if not self._silence.is_silent(node, now, False)}
+        return frozenset(n for n in told & there - set(members) if not self._silence.is_silent(n, now, False))
 
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
         return tuple(self._silence.renewed_at(node) for node in members)
 
-    def _prune(self, virtual_ip: Mapping[str, Any], members: frozenset[str]) -> Mapping[str, Any]:
-        operations = prune_patch(virtual_ip.get("status") or {}, members)
+    def _prune(self, virtual_ip: Mapping[str, Any], kept: frozenset[str]) -> Mapping[str, Any]:
+        operations = prune_patch(virtual_ip.get("status") or {}, kept)
         if not operations:
             return virtual_ip
         name = virtual_ip["metadata"]["name"]
