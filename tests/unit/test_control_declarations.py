@@ -59,6 +59,12 @@ class Node:
         for name in names:
             write_atomically(self.desired / f"{name}.json", plan(name, priority))
 
+    def restart_control_unmounted(self) -> None:
+        """Between two controls the file system goes."""
+        self.stop_control()
+        self.unmount()
+        self.start_control()
+
     def unmount(self) -> Path:
         """Nothing is where everything was; where it is now."""
         return self.desired.rename(self.desired.with_name("unmounted"))
@@ -96,9 +102,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 async def test_a_control_that_starts_while_the_desired_file_system_is_not_mounted_withdraws_nothing(node: Node) -> None:
     node.write("web", "api")
     node.start_control()
-    node.stop_control()
-    node.unmount()
-    node.start_control()
+    node.restart_control_unmounted()
     assert node.declared() == {"web": 100, "api": 100}
     assert "is not the directory that it was (is its file system not mounted?)" in node.said()
 
@@ -106,9 +110,7 @@ async def test_a_control_that_starts_while_the_desired_file_system_is_not_mounte
 async def test_what_goes_on_without_its_directory_is_withdrawn_by_whoever_takes_its_file_away_there(node: Node) -> None:
     node.write("web", "api")
     node.start_control()
-    node.stop_control()
-    node.unmount()
-    node.start_control()
+    node.restart_control_unmounted()
     (node.desired / "web.json").unlink()
     await node.until({"api": 100})
     node.stop_control()

@@ -30,6 +30,15 @@ def two(lan: GroupLan, **settings: Any) -> tuple[str, str]:
     return lan.machine("server1", 244, **settings), lan.machine("server2", 240, **settings)
 
 
+def alone_with_httpd(lan: GroupLan, base: int) -> str:
+    """server1 and nobody else, MASTER of both segments, where httpd runs."""
+    server1 = lan.machine("server1", base, trackers=HTTPD)
+    for number in (0, 1):
+        lan.segments[number].contribute(lan.node(server1, number), httpd=RUNS)
+    lan.run_until(10)
+    return server1
+
+
 def test_they_are_master_together_and_a_dead_node_is_followed_in_all_of_them_at_once() -> None:
     lan = GroupLan(3)
     server1, server2 = two(lan)
@@ -75,10 +84,7 @@ def test_a_script_that_fails_on_one_moves_all_as_quickly_as_one() -> None:
 
 def test_who_takes_a_resignation_back_speaks_with_the_priority_of_that_moment() -> None:
     lan = GroupLan()
-    server1 = lan.machine("server1", 244, trackers=HTTPD)
-    for number in (0, 1):
-        lan.segments[number].contribute(lan.node(server1, number), httpd=RUNS)
-    lan.run_until(10)
+    server1 = alone_with_httpd(lan, 244)
     lan.segments[1].contribute(lan.node(server1, 1), httpd=FAILED)
     lan.run_until(10.001)
     lan.segments[1].contribute(lan.node(server1, 1), httpd=Contribution(-60))
@@ -137,10 +143,7 @@ def test_the_two_families_of_one_virtual_ip_count_their_trackers_once() -> None:
 
 def test_who_follows_another_and_is_in_fault_itself_by_then_is_not_fetched_back() -> None:
     lan = GroupLan()
-    server1 = lan.machine("server1", 100, trackers=HTTPD)
-    for number in (0, 1):
-        lan.segments[number].contribute(lan.node(server1, number), httpd=RUNS)
-    lan.run_until(10)
+    server1 = alone_with_httpd(lan, 100)
     stranger = lan.stranger("keepalived", 0, 200)
     lan.run_until(14)
     assert lan.node(server1, 1).core.standing is Standing.FOLLOWING
