@@ -2,7 +2,7 @@
 
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -108,6 +108,43 @@ def test_one_that_is_closed_while_it_is_left_alone_is_forgotten(
     receiver.close()
     readers.end_rest(engine, 5 * MILLISECOND)
     assert readable(epoll) == []
+
+
+class StoppedAfterPolling:
+    """The epoll of a process that is stopped for 5 s as soon as the kernel has given it its first answer."""
+
+    def __init__(self, epoll: select.epoll, engine: FloodedEngine, meanwhile: Callable[[], object]) -> None:
+        self._epoll = epoll
+        self._engine = engine
+        self._meanwhile = meanwhile
+
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        ready = self._epoll.poll(timeout, maxevents)
+        if not self._engine.now:
+            self._meanwhile()
+            self._engine.now = 5 * SECOND
+        return ready
+
+
+def test_who_is_stopped_with_the_kernels_answer_in_hand_hears_who_spoke_meanwhile_before_its_timer_acts(
+    engine: Any, epoll: select.epoll
+) -> None:
+    timer, sets = socket.socketpair()
+    segment, neighbour = socket.socketpair()
+    with timer, sets, segment, neighbour:
+        epoll.register(timer, select.EPOLLIN)
+        epoll.register(segment, select.EPOLLIN)
+        sets.send(b"due")
+        engine.deadlines.arm("web", 0)
+        stopped: Any = StoppedAfterPolling(epoll, engine, lambda: neighbour.send(b"I am MASTER"))
+        ready, now, slept = Readers(stopped).wait(engine, 0)
+        assert {descriptor for descriptor, _ in ready} == {timer.fileno(), segment.fileno()}
+        assert (now, slept) == (5 * SECOND, True)
+
+
+def test_who_is_woken_in_time_did_not_sleep(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    epoll.register(receiver, select.EPOLLIN)
+    assert Readers(epoll).wait(engine, 0) == ([(receiver.fileno(), select.EPOLLIN)], 0, False)
 
 
 @pytest.mark.parametrize(("due", "done", "woke", "answer"), [

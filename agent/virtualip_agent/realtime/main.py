@@ -13,7 +13,7 @@ from virtualip_agent.realtime.control_server import ControlServer
 from virtualip_agent.realtime.engine import Engine
 from virtualip_agent.realtime.lock import NodeLock
 from virtualip_agent.realtime.ports import Ports
-from virtualip_agent.realtime.readers import Readers, slept
+from virtualip_agent.realtime.readers import Readers
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.scheduling import become_punctual, freeze_memory
 from virtualip_agent.realtime.timers import TimerFd
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _LOCK_POLL: Final = 0.1
 _FIRED: Final = -1
-_MOST_EVENTS: Final = 256
 
 
 class Loop:
@@ -58,9 +57,7 @@ class Loop:
         timer = self._timer.fileno()
         done = time.monotonic_ns()
         while not engine.finished and not self._abandoned:
-            ready = self._epoll.poll(maxevents=_MOST_EVENTS)
-            now = time.monotonic_ns()
-            late = slept(engine, now, done)
+            ready, now, late = readers.wait(engine, done)
             others = None
             for descriptor, _ in ready:
                 receiver = readers.get(descriptor)

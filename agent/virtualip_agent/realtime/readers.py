@@ -17,6 +17,7 @@ priority or not: 50 ms of each second are the others' (sched_rt_runtime_us, sinc
 _SLEPT: Final = 10 * MILLISECOND
 """Later than this, and not by its own work, a process reads all that it missed before it acts."""
 _NO_HURRY: Final = 1 << 62
+_MOST_EVENTS: Final = 256
 
 
 class Readers:
@@ -43,6 +44,17 @@ class Readers:
     def get(self, descriptor: int) -> Receiver | None:
         """Whose descriptor it is; None where it is something else's."""
         return self._receivers.get(descriptor)
+
+    def wait(self, engine: Engine, done: int) -> tuple[list[tuple[int, int]], int, bool]:
+        """Waits for something to happen, after the last was `done`: what is ready, when that is, and whether the
+        process `slept`."""
+        ready = self._epoll.poll(maxevents=_MOST_EVENTS)
+        now = monotonic_ns()
+        late = slept(engine, now, done)
+        if late:
+            # it may have slept with this answer in hand: who spoke since then is to be heard before a timer acts
+            ready = self._epoll.poll(0, _MOST_EVENTS)
+        return ready, now, late
 
     def read(self, receiver: Receiver, engine: Engine, now: int, *, slept: bool) -> None:
         """Something has arrived."""
