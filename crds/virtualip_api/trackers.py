@@ -38,7 +38,7 @@ class ProcessTracker:
     arguments: tuple[str, ...] = ()
     """Where given, the arguments after argv[0] must match too, by `arguments_match`."""
     arguments_match: str = "Exact"
-    """Exact: the whole list; Initial: the process may have more; Partial: each may be a beginning."""
+    """Exact: the whole list; Partial: the process may have more; Initial: and the last be the beginning of its own."""
     quorum: int = 1
     quorum_max: int = 0
     """0: no upper bound."""
@@ -149,7 +149,7 @@ def _parse_process(fields: Fields) -> ProcessTracker:
         name=fields.text("name", longest=255),
         full_command=fields.boolean("fullCommand", False),
         arguments=fields.texts("arguments", 32),
-        arguments_match=fields.choice("argumentsMatch", ("Exact", "Initial", "Partial"), "Exact"),
+        arguments_match=fields.choice("argumentsMatch", ("Exact", "Partial", "Initial"), "Exact"),
         quorum=fields.integer("quorum", 1, 65535, 1),
         quorum_max=fields.integer("quorumMax", 0, 65535, 0),
         delay=fields.duration("delay", 0, 60 * MINUTE, 0),

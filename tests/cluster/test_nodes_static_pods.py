@@ -16,6 +16,7 @@ from barecluster.layout import CONTROL_PLANE
 from client import Prober
 from hands import Hands
 from house import NAMESPACE, REPOSITORY, ClusterClient, House
+from logind import Logind
 
 if TYPE_CHECKING:
     from barecluster.node import Node
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(400)]
 
 POD = REPOSITORY / "deploy/static-pod/virtualip.yaml"
+STATIC_POD = "/etc/kubernetes/manifests/virtualip.yaml"
 PORT = 6443
 NAME = "kube-api"
 
@@ -42,10 +44,14 @@ def manifest(house: House) -> str:
     )
 
 
+def pod_manifest() -> str:
+    """The static pod, with this checkout's image."""
+    return POD.read_text().replace("ghcr.io/virtualip/virtualip:v0.1.0", image.TAG)
+
+
 def install(hands: Hands, house: House, node: str) -> None:
     """The two files of docs/static-manifests.md."""
-    pod = POD.read_text().replace("ghcr.io/virtualip/virtualip:v0.1.0", image.TAG)
-    hands.file(node, "/etc/kubernetes/manifests/virtualip.yaml", pod)
+    hands.file(node, STATIC_POD, pod_manifest())
     hands.file(node, "/etc/virtualip/manifests/kube-api.yaml", manifest(house))
 
 
@@ -163,4 +169,37 @@ def test_from_cold_the_vip_is_up_before_the_api_server_and_is_adopted_and_given_
         wait_holder(house, first.name)
     gap = prober.result.longest_gap(since=began)
     print(f"adopted, given back, static pod removed: longest gap {gap.ms:.1f} ms (noise {prober.result.noise_ms:.1f})")
+    assert gap.ms < max(50, prober.result.noise_ms * 1.5)
+
+
+@pytest.mark.long
+def test_a_graceful_node_shutdown_moves_the_vip_once_where_the_static_pod_has_it_and_the_daemonset_stands_by(
+    own_house_only: House, cluster_client: ClusterClient
+) -> None:
+    """Both are ended with the critical pods: one that outlived the other would take the address back for a moment."""
+    house = own_house_only
+    assert house.own is not None
+    node = house.own.node(house.nodes[0])
+    pod = f"pod/virtualip-{node.name}"
+    with Hands(house) as hands, Logind(node, grace=8, critical=6) as logind, house.applied("web") as master:
+        assert master == node.name
+        hands.file(node.name, STATIC_POD, pod_manifest())
+        house.kubectl("-n", "kube-system", "wait", pod, "--for=create", "--timeout=60s", timeout=70)
+        house.kubectl("-n", "kube-system", "wait", pod, "--for=condition=Ready", "--timeout=60s", timeout=70)
+        house.kubectl("-n", NAMESPACE, "delete", "pod", house.agent(node.name))
+        said(house, node.name, "another agent runs on this node: standing by")
+        house.wait_master("web", node.name)
+        known = house.status("web")["lastMoves"]
+        with Prober(cast("Host", cluster_client), house.vip) as prober:
+            began = prober.wait_for_answer()
+            logind.prepare_for_shutdown()
+            wait_holder(house, house.nodes[1])
+            house.wait_master("web", house.nodes[1])
+        moves = house.status("web")["lastMoves"]
+        assert [(move["from"], move["to"]) for move in moves[: len(moves) - len(known)]] == [tuple(house.nodes[:2])]
+        node.shut_down()
+        node.power_on()
+        house.own.wait_for_nodes()
+    gap = prober.result.longest_gap(since=began)
+    print(f"graceful node shutdown, static pod: longest gap {gap.ms:.1f} ms (noise {prober.result.noise_ms:.1f} ms)")
     assert gap.ms < max(50, prober.result.noise_ms * 1.5)

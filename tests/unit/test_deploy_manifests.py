@@ -93,7 +93,9 @@ def test_the_static_pod_is_the_daemonsets_without_what_is_the_apis() -> None:
         container["env"] = [it for it in container["env"] if it["name"] != apis["variable"]]
     assert static["containers"] == expected
     assert static["volumes"] == [volume for volume in pod["volumes"] if volume["name"] != apis["volume"]]
-    rest = {"containers", "volumes", "serviceAccountName", "nodeSelector"}
+    # the API server does this for others: system-node-critical (kubernetes/kubernetes, pkg/apis/scheduling/types.go)
+    assert static["priority"] == 2_000_001_000
+    rest = {"containers", "volumes", "serviceAccountName", "nodeSelector", "priority"}
     assert {key: value for key, value in static.items() if key not in rest} == {
         key: value for key, value in pod.items() if key not in rest
     }

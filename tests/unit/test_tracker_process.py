@@ -18,7 +18,7 @@ from virtualip_agent.control.trackers import process_table
 from virtualip_agent.control.trackers.base import Check
 from virtualip_agent.control.trackers.proc import Proc
 from virtualip_agent.control.trackers.process import result_of
-from virtualip_agent.control.trackers.process_table import ProcessTable
+from virtualip_agent.control.trackers.process_table import Pattern, ProcessTable
 from virtualip_api.trackers import ProcessTracker
 
 
@@ -287,13 +287,20 @@ async def test_arguments_are_compared_after_the_name(table: ProcessTable, proces
     name = "/opt/vip/worker"
     assert Tracked(table, name, full_command=True, arguments=whole).passed
     assert not Tracked(table, name, full_command=True, arguments=whole[:-1]).passed
-    assert Tracked(table, name, full_command=True, arguments=whole[:-1], arguments_match="Initial").passed
-    assert not Tracked(table, name, full_command=True, arguments=whole[1:], arguments_match="Initial").passed
-    beginnings = tuple(argument[:4] for argument in whole)
-    assert Tracked(table, name, full_command=True, arguments=beginnings, arguments_match="Partial").passed
-    assert not Tracked(
-        table, name, full_command=True, arguments=("x", *beginnings[1:]), arguments_match="Partial"
-    ).passed
+
+
+@pytest.mark.parametrize(("match", "counted"), [
+    ("Exact", ["12345 67"]),
+    ("Partial", ["12345 67", "12345 67 3"]),
+    ("Initial", ["12345 67", "12345 678", "12345 67 3", "12345 678 3"]),
+])  # fmt: skip
+def test_arguments_match_as_keepalived_2_2_7_counted_the_same_processes(match: str, counted: list[str]) -> None:
+    """keepalived.conf(5), vrrp_track_process: `process /bin/sleep 12345 67`, without and with param_match."""
+    pattern = Pattern(b"/bin/sleep", full_command=True, arguments=(b"12345", b"67"), arguments_match=match)
+    processes = ["12345 67", "12345 678", "12345 67 3", "12345 678 3", "12345", "1234 67"]
+    assert [
+        line for line in processes if pattern.matches_command_line((b"/bin/sleep", *line.encode().split()))
+    ] == counted
 
 
 async def test_a_command_line_that_comes_later_is_found_and_its_end_too(

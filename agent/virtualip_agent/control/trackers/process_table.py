@@ -76,9 +76,11 @@ class Pattern:
         given = argv[1:]
         if self.arguments_match == "Exact":
             return given == self.arguments
-        if self.arguments_match == "Initial":
-            return given[: len(self.arguments)] == self.arguments
-        return len(given) == len(self.arguments) and all(map(bytes.startswith, given, self.arguments))
+        beginning = given[: len(self.arguments)]
+        if self.arguments_match == "Partial":
+            return beginning == self.arguments
+        *before, last = self.arguments
+        return len(beginning) == len(self.arguments) and [*beginning[:-1]] == before and beginning[-1].startswith(last)
 
 
 @dataclass(slots=True)
