@@ -38,6 +38,8 @@ class View:
     """When each node renewed its Lease last, by its own clock, in seconds since the epoch."""
     holders: tuple[str, ...] = ()
     """Nodes that take no part by the plan and say that they are MASTER: who has yet to let go, a static manifest."""
+    left: bool = False
+    """The MASTER before takes no part by the plan any more, and lives."""
     claims: Mapping[str, int] = field(default_factory=dict)
     """Who claims the addresses, numbered in the order in which the claims were seen: the nodes' clocks may differ."""
     leaderless_for: float = 0.0
@@ -153,7 +155,7 @@ def _turned(before: Iterable[Mapping[str, Any]], now: list[Condition]) -> tuple[
 
 
 def _was_master(view: View, before: Mapping[str, Any]) -> bool:
-    return before.get("master") in view.believed
+    return view.left or before.get("master") in view.believed
 
 
 def _move(

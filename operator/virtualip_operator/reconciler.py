@@ -288,6 +288,7 @@ class Reconciler:
             refused=standing.refused,
             members=standing.members,
             holders=tuple(sorted(n for n in others if n in entries and entries[n].state is State.MASTER)),
+            left=self._has_left(status.get("master"), standing.members, now),
             entries=entries,
             claims=_numbered(memory, entries),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
@@ -307,6 +308,11 @@ class Reconciler:
         there = {node.name for node in self._store.nodes()}
         told = {entry["node"] for entry in (virtual_ip.get("status") or {}).get("nodes") or ()}
         return frozenset(n for n in told & there - set(members) if not self._silence.is_silent(n, now, False))
+
+    def _has_left(self, master: str | None, members: Collection[str], now: float) -> bool:
+        """Whether that node takes no part, and lives. Its agent may have taken its entry away by now."""
+        there = {node.name for node in self._store.nodes()}
+        return master in there - set(members) and not self._silence.is_silent(str(master), now, False)
 
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
         return tuple(self._silence.renewed_at(node) for node in members)

@@ -154,6 +154,8 @@ def test_a_pod_sees_the_client_or_the_nodes_own_address_never_the_vip(proxied: t
     client = house.cluster.run_in_client("ip", "-4", "-o", "addr", "show", "dev", "eth0").split()[3].partition("/")[0]
     with vip_on_the_first(house) as master:
         gateways = {house.cluster.node(master).address, f"10.244.{house.nodes.index(master) + 1}.1"}
+        for door in (EXTERNAL_IP, LOCAL_EXTERNAL_IP):
+            wait_for_answer(house, house.vip, door.port)
         seen = {answer(house, house.vip, EXTERNAL_IP.port).split()[1] for _ in range(12)}
         seen_local = {answer(house, house.vip, LOCAL_EXTERNAL_IP.port).split()[1] for _ in range(3)}
     assert seen <= gateways

@@ -154,7 +154,7 @@ def test_a_new_unicast_member_speaks_only_after_the_others_know_it_and_is_heard_
                 wait_where(house, first, house.vip)
             gap = prober.result.longest_gap(since=began).ms
             print(f"a unicast MASTER that takes no part any more, adverts 1 s: gap {gap:.1f} ms")
-            assert gap < 500  # unheard it would be more than an interval
+            assert gap < max(500, 450 + prober.result.noise_ms)  # unheard it would be more than an interval
     finally:
         for name in house.nodes:
             house.kubectl("label", "node", name, "edge-")

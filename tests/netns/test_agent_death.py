@@ -79,7 +79,7 @@ def test_vrrp_alone_killed_is_back_and_adopts_what_is_there_without_a_move(serve
     two_entry = two.entry("web")
     assert two_entry is not None
     assert two_entry["state"] == "BACKUP"
-    assert prober.result.longest_gap(since=began).ms < 50
+    assert prober.result.longest_gap(since=began).ms < max(50, prober.result.noise_ms * 1.5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -224,7 +224,7 @@ def test_a_second_engine_on_the_node_stands_by_and_deletes_nothing(servers: Serv
         assert monitor.stdout is not None
         seen = monitor.stdout.read()
     assert "Deleted" not in seen
-    assert prober.result.longest_gap(since=began).ms < 50
+    assert prober.result.longest_gap(since=began).ms < max(50, prober.result.noise_ms * 1.5)
 
 
 def test_an_address_of_somebody_else_is_fault_and_is_never_touched(servers: Servers) -> None:

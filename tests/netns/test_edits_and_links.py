@@ -52,8 +52,9 @@ def test_to_name_the_interface_on_which_it_is_or_to_leave_the_name_out_moves_not
     before = [len(transitions(server)) for server in servers]
     for interface in ("eth0", None):
         for server in servers:
-            # other priorities too, so that it is seen when the edit has arrived
-            bases = (200, 190) if interface else (210, 180)
+            # other priorities too, so that it is seen when the edit has arrived; the first is the better one all the
+            # while, whichever of the two has it first
+            bases = (250, 230) if interface else (245, 235)
             priorities = [{"nodeName": f"server{n}", "priority": base} for n, base in enumerate(bases, 1)]
             server.manifest("web.yaml", fast(interface=interface, nodePriorities=priorities))
         for server, priority in zip(servers, bases, strict=True):

@@ -109,7 +109,7 @@ def test_a_vrrp_that_was_killed_adopts_both_without_a_move(servers: Servers, cli
         assert families(entry) == {"IPv4": ("MASTER", "Adopted"), "IPv6": ("MASTER", "Adopted")}
         time.sleep(1)
     for which, since in zip((prober, prober6), began, strict=True):
-        assert which.result.longest_gap(since=since).ms < 50
+        assert which.result.longest_gap(since=since).ms < max(50, which.result.noise_ms * 1.5)
     assert states_told(two) == told
 
 
@@ -117,11 +117,11 @@ def test_what_is_wrong_with_one_family_moves_both_and_they_return(servers: Serve
     start(servers, fast(addresses=BOTH))
     one, two = servers
     one.host.sysctl("net.ipv6.conf.eth0.disable_ipv6", "1")
-    fault = one.wait_state("web", "FAULT")
+    # the kernel takes the addresses off one by one, and refuses meanwhile to have one back
+    one.wait("web", lambda entry: entry["message"].startswith("IPv6: eth0 has no link-local address"))
     two.wait_state("web", "MASTER")
     assert holds(two) == [True, True]
     one.host.wait_for_address(VIP, present=False)
-    assert fault["message"].startswith("IPv6: eth0 has no link-local address")
     faults = families(one.wait("web", lambda entry: set(families(entry).values()) >= {("FAULT", "SyncGroup")}))
     assert faults == {"IPv4": ("FAULT", "SyncGroup"), "IPv6": ("FAULT", "LinkDown")}
     one.host.enable_ipv6("2001:db8::101/64")
@@ -170,6 +170,7 @@ def test_unicast_of_both_families_fails_over_and_says_nothing_to_the_group(serve
         two.wait_state("web", "MASTER")
         one.start_engine()
         one.wait_state("web", "MASTER")
+        two.wait_state("web", "BACKUP")
         one.power_off()
         two.wait_state("web", "MASTER")
         assert holds(two) == [True, True]

@@ -206,7 +206,7 @@ def test_what_was_left_is_adopted_without_a_move(two: Two, client6: Host, tmp_pa
             assert again.wait(state="MASTER", reason="Adopted")
             other.statistics()
             assert other.states["web"].state == "BACKUP"
-    assert prober.result.longest_gap(since=began).ms < 50
+    assert prober.result.longest_gap(since=began).ms < max(50, prober.result.noise_ms * 1.5)
 
 
 @pytest.mark.parametrize("forwarding", ["0", "1"])
@@ -237,7 +237,7 @@ def test_what_passed_a_router_is_dropped_and_counted(two: Two) -> None:
         index = other.host.ip("link", "show", "dev", "eth0")[0]["ifindex"]
         raw.sendto(bytes([0x31, 51, 250, 0, 0, 10, 0, 0]), ("ff02::12", 0, 0, index))
         raw.sendto(bytes([0x31, 51, 250, 0, 0, 10, 0, 0]), ("ff02::12", 0, 0, index))
-    assert one.wait_for_count("process_drop_ttl") == 2
+    assert one.wait_for_count("process_drop_ttl", at_least=2) == 2
     assert one.states["web"].state == "MASTER"
 
 

@@ -16,6 +16,7 @@ import pytest
 from article import fast
 from machine import Machine
 from segment import Segment
+from stolen_time import StolenTime
 from tracked import start_web_server
 
 VIPS = 32
@@ -89,7 +90,7 @@ def test_a_thousand_trackers_do_not_move_the_advertisements(
     one.popen([sys.executable, "-S", "-c", LIFE, str(public)])
     pids = {name: one.pid_of(name) for name in ("control", "virtualip_agent.control.spawner", "vrrp")}
     before = {name: processor_seconds(pid) for name, pid in pids.items()}
-    with lan.capture(expression="proto 112") as capture:
+    with lan.capture(expression="proto 112") as capture, StolenTime() as stolen:
         began = time.monotonic()
         time.sleep(SECONDS)
         elapsed = time.monotonic() - began
@@ -104,7 +105,7 @@ def test_a_thousand_trackers_do_not_move_the_advertisements(
     words = ", ".join(f"{name.rpartition('.')[2]} {percent:.1f} %" for name, percent in cpu.items())
     print(
         f"{VIPS * 32} trackers: {words} of a core; {len(gaps)} gaps, "
-        f"p99 {gaps[int(len(gaps) * 0.99)] * 1000:.1f} ms, longest {gaps[-1] * 1000:.1f} ms"
+        f"p99 {gaps[int(len(gaps) * 0.99)] * 1000:.1f} ms, longest {gaps[-1] * 1000:.1f} ms (stolen {stolen.ms:.1f} ms)"
     )
-    assert gaps[-1] < 1.5 * INTERVAL
+    assert gaps[-1] < INTERVAL + max(INTERVAL / 2, stolen.ms * 1.5e-3)
     assert cpu["control"] < 50

@@ -12,6 +12,7 @@ from typing import Any
 from article import VIP, fast, manifest
 from machine import Machine, children
 from segment import Host, Segment
+from stolen_time import StolenTime
 from tracked import add_interface, start_sample, start_web_server, write_ping, write_script
 from virtualip_agent.control.history import read_history
 from virtualip_agent.run_directory import history_path
@@ -268,11 +269,11 @@ def test_nothing_that_is_tracked_moves_the_advertisements(
     one.manifest("web.yaml", fast(trackers=trackers, priority=100, nodePriorities=None))
     one.start_engine(None, "--script-directories", str(scripts))
     one.wait_state("web", "MASTER", timeout=30)
-    with lan.capture(expression="proto 112") as capture:
+    with lan.capture(expression="proto 112") as capture, StolenTime() as stolen:
         lines = capture.wait_for(f"{one.host.address} >", count=100, timeout=60)
         entry = one.wait("web", lambda entry: len(entry.get("trackers", [])) == len(trackers))
     times = [float(line.split()[0]) for line in lines]
     gaps = [after - before for before, after in pairwise(times)]
-    print(f"longest gap {max(gaps) * 1000:.1f} ms of {len(gaps)}")
+    print(f"longest gap {max(gaps) * 1000:.1f} ms of {len(gaps)} (stolen {stolen.ms:.1f} ms)")
     print("\n".join(f"{tracker['contribution']} {tracker['message']}" for tracker in entry["trackers"]))
-    assert max(gaps) < 0.150
+    assert max(gaps) < 0.1 + max(0.05, stolen.ms * 1.5e-3)

@@ -114,10 +114,10 @@ class BareVrrp:
         (found,) = self._statistics
         return found.routers[name] | {f"process_{key}": it for key, it in found.process.items()}
 
-    def wait_for_count(self, counter: str, name: str = "web", timeout: float = 10.0) -> int:
-        """Waits until something was counted."""
+    def wait_for_count(self, counter: str, name: str = "web", timeout: float = 10.0, *, at_least: int = 1) -> int:
+        """Waits until something was counted so often."""
         deadline = time.monotonic() + timeout
-        while not (found := self.statistics(name).get(counter, 0)):
+        while (found := self.statistics(name).get(counter, 0)) < at_least:
             assert time.monotonic() < deadline, self.statistics(name)
             time.sleep(0.05)
         return found

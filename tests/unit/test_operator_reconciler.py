@@ -10,6 +10,7 @@ import pytest
 
 from virtualip_api.names import lease_name
 from virtualip_api.status import NodeEntry, State, entry_to_json, format_time
+from virtualip_operator.aggregation import SETTLE
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, ApiError
 from virtualip_operator.haste import PATIENCE
 from virtualip_operator.metrics import Metrics
@@ -424,6 +425,23 @@ def test_a_master_that_leaves_is_the_master_until_it_lets_go_and_nobody_is_alarm
     world.says(NodeEntry("a", State.MASTER, 100))
     world.turn()
     assert world.api.objects[VIP]["status"]["master"] == "a"
+
+
+@pytest.mark.parametrize("entries", [("a", "b"), ("a",)], ids=["lets go", "and its entry is gone"])
+def test_a_master_that_leaves_and_lets_go_before_its_successor_is_heard_of_is_no_outage(
+    world: World, entries: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unplanned(world, State.MASTER)
+    world.turn()
+    world.says(*(NodeEntry(node, State.BACKUP, 100) for node in entries))
+    world.turn()
+    assert world.api.objects[VIP]["status"]["master"] == "b"
+    assert world.condition("Ready")["status"] == "True"
+    later = time.monotonic() + SETTLE
+    monkeypatch.setattr("virtualip_operator.reconciler.time.monotonic", lambda: later)
+    world.turn()
+    assert "master" not in world.api.objects[VIP]["status"]
+    assert world.condition("Ready")["reason"] == "NoMaster"
 
 
 @pytest.mark.parametrize("state", [State.MASTER, State.BACKUP])

@@ -12,6 +12,7 @@ import pytest
 from bare_vrrp import BareVrrp, router
 from flood import KINDS, Flood
 from segment import Segment, unavailable
+from stolen_time import StolenTime
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(unavailable()), reason=unavailable() or "-")]
 
@@ -26,7 +27,7 @@ def test_the_master_misses_no_advertisement_in_a_flood(tmp_path: Path, kind: str
     with Segment() as lan:
         host, hostile = lan.host("192.168.122.101"), lan.host("192.168.122.66", "hostile")
         host.enable_ipv6("2001:db8::101/64")
-        with BareVrrp(host, tmp_path) as vrrp:
+        with StolenTime() as stolen, BareVrrp(host, tmp_path) as vrrp:
             vrrp.set(router([ADDRESSES[family]], priority=200))
             source = vrrp.wait(state="MASTER").source
             expression = f"{'ip' if family == 4 else 'ip6'} proto 112 and src host {source}"
@@ -43,13 +44,14 @@ def test_the_master_misses_no_advertisement_in_a_flood(tmp_path: Path, kind: str
     gap, at = max((after - before, before - began) for before, after in pairwise(times))
     rate = flood.sent / (ended - began)
     print(
-        f"{rate:.0f} packets a second, {counters['received']} read: longest gap {gap * 1000:.1f} ms, {at:.2f} s after"
+        f"{rate:.0f} packets a second, {counters['received']} read: longest gap {gap * 1000:.1f} ms, {at:.2f} s after, "
+        f"stolen {stolen.ms:.1f} ms"
     )
     print({name: count for name, count in counters.items() if "received_from" not in name})
     assert flood.sent > 20_000
-    assert gap < 0.150
+    assert gap < 0.1 + max(0.05, stolen.ms * 1.5e-3)
     # nor do answers to the flood alone keep it from falling silent: no timer waited for the reading to end
-    assert counters["process_latest_timer_us"] < 50_000
+    assert counters["process_latest_timer_us"] < max(50_000, stolen.ms * 1500)
 
 
 @pytest.mark.parametrize("family", [4, 6], ids=["IPv4", "IPv6"])
