@@ -173,7 +173,7 @@ def test_from_cold_the_vip_is_up_before_the_api_server_and_is_adopted_and_given_
 
 
 @pytest.mark.long
-def test_a_graceful_node_shutdown_moves_the_vip_once_where_the_static_pod_has_it_and_the_daemonset_stands_by(
+def test_a_graceful_node_shutdown_takes_the_vip_nowhere_and_back_where_the_static_pod_has_it_beside_the_daemonset(
     own_house_only: House, cluster_client: ClusterClient
 ) -> None:
     """Both are ended with the critical pods: one that outlived the other would take the address back for a moment."""
@@ -196,7 +196,8 @@ def test_a_graceful_node_shutdown_moves_the_vip_once_where_the_static_pod_has_it
             wait_holder(house, house.nodes[1])
             house.wait_master("web", house.nodes[1])
         moves = house.status("web")["lastMoves"]
-        assert [(move["from"], move["to"]) for move in moves[: len(moves) - len(known)]] == [tuple(house.nodes[:2])]
+        # to the second, or by way of the third, whose skew_time is 1.5 ms longer
+        assert node.name not in [move["to"] for move in moves[: len(moves) - len(known)]]
         node.shut_down()
         node.power_on()
         house.own.wait_for_nodes()

@@ -228,7 +228,8 @@ def test_addresses_found_while_we_are_backup_already_are_not_adopted() -> None:
 def test_a_late_master_yields_to_whoever_took_over() -> None:
     router = a_master()
     router.sleep(router.now / SECOND + 10)
-    assert router.hear(1) == [fx.RemoveAddresses()]
+    # the priority 0 makes the other tell the neighbours again, who may have heard of us last
+    assert router.hear(1) == [fx.RemoveAddresses(), fx.SendAdvertisement(0)]
     assert (router.state, router.reason) == ("BACKUP", "Overslept")
 
 
@@ -237,25 +238,88 @@ def test_a_late_lone_master_goes_on_without_a_burst() -> None:
     start = router.now / SECOND
     router.sleep(start + 100.5)
     router.tell(ev.TimerExpired())
-    assert router.sent() == [(start + 100.5, 100)]
-    assert len(router.times(fx.SendGratuitousArp)) == 1
-    router.until(start + 102)
-    assert router.sent()[1:] == [(start + 101.5, 100)]
+    router.until(start + 101.4)
+    assert router.sent() == []  # whoever took over meanwhile is heard first
+    router.until(start + 103)
+    assert router.sent() == [(start + 101.5, 100), (start + 102.5, 100)]
 
 
 def test_what_the_kernel_let_expire_while_we_slept_is_not_put_back_before_the_queue_was_heard() -> None:
     router = a_master()
     router.sleep(router.now / SECOND + 40)
     assert router.tell(ev.AddressesRemoved()) == []
-    assert router.hear(1) == [fx.RemoveAddresses()]
+    assert router.hear(1) == [fx.RemoveAddresses(), fx.SendAdvertisement(0)]
     assert not router.wanted(fx.AddAddresses)
 
 
-def test_and_is_put_back_by_a_lone_master() -> None:
+def test_and_is_put_back_by_a_lone_master_who_has_heard_nobody_for_an_interval() -> None:
     router = a_master()
-    router.sleep(router.now / SECOND + 40)
+    woke = router.now / SECOND + 40
+    router.sleep(woke)
     router.tell(ev.AddressesRemoved())
-    assert fx.AddAddresses() in router.tell(ev.TimerExpired())
+    router.tell(ev.TimerExpired())
+    router.until(woke + 0.99)
+    assert not router.wanted(fx.AddAddresses)
+    router.until(woke + 1)
+    assert router.times(fx.AddAddresses) == [woke + 1]
+    assert router.sent() == [(woke + 1, 100)]
+
+
+def test_who_overslept_and_hears_nothing_yet_leaves_a_successor_whose_packets_were_lost_an_interval_to_speak() -> None:
+    router = a_master()
+    woke = router.now / SECOND + 10
+    router.sleep(woke)
+    assert router.tell(ev.TimerExpired()) == []
+    assert router.contribute(check=Contribution(10)) == []  # a priority that changes is told later too
+    router.until(woke + 0.9)
+    assert router.hear(1) == [fx.RemoveAddresses(), fx.SendAdvertisement(0)]
+    assert router.reason == "Overslept"
+
+
+def test_a_priority_0_does_not_make_up_for_having_overslept() -> None:
+    """The first successor, say, which was refused its address: there is another by now."""
+    router = a_master()
+    router.sleep(router.now / SECOND + 10)
+    assert router.hear(0, 102) == []
+    assert router.hear(1, 103) == [fx.RemoveAddresses(), fx.SendAdvertisement(0)]
+
+
+def test_two_that_were_stopped_at_once_and_woken_at_once_are_master_and_backup_as_before() -> None:
+    """A hypervisor that stalls: nobody has spoken, and nobody was to be heard."""
+    lan = VirtualLan(preempt=False)
+    server1 = lan.node("server1", base_priority=240)
+    lan.run_until(10)
+    server2 = lan.node("server2", base_priority=244)
+    lan.run_until(20)
+    assert lan.masters() == ["server1"]
+    for stalled in (server1, server2):
+        lan.stall(stalled, deaf=True)
+    lan.run(60)
+    for stalled in (server2, server1):
+        lan.resume(stalled)
+    lan.run(20)
+    assert lan.masters() == ["server1"]
+    assert server2.core.master == server1.source
+
+
+def test_a_backup_whose_queue_was_lost_while_it_slept_listens_for_two_intervals_before_it_takes_over() -> None:
+    lan = VirtualLan()
+    server1, server2 = lan.node("server1", base_priority=244), lan.node("server2", base_priority=240)
+    lan.run_until(10)
+    del lan.transcript[:]
+    lan.stall(server2, deaf=True)
+    lan.run(6)
+    lan.resume(server2)
+    lan.run(10)
+    assert not any("MASTER" in line for line in lan.transcript)
+    lan.stall(server2, deaf=True)
+    lan.power_off(server1)
+    lan.run(6)
+    lan.resume(server2)
+    lan.run(1.99)
+    assert lan.masters() == []
+    lan.run(0.02)
+    assert lan.masters() == ["server2"]
 
 
 @pytest.mark.parametrize("seconds", [1, 3.5, 10, 60])
@@ -387,3 +451,23 @@ def test_an_edit_between_three_intervals_of_a_silent_master_and_its_skew_time_ha
     router.until(12.5)
     router.edit(garp=replace(router.core.settings.garp, refresh=60 * SECOND))
     assert router.deadline == before
+
+
+def test_who_overslept_and_drains_before_it_has_put_its_address_back_does_so_when_nobody_takes_it_over() -> None:
+    router = a_master()
+    router.sleep(router.now / SECOND + 40)
+    router.tell(ev.AddressesRemoved())
+    router.tell(ev.TimerExpired())
+    router.edit(draining=True)
+    router.until(router.now / SECOND + 3)
+    assert (router.state, router.wanted(fx.AddAddresses)) == ("MASTER", True)
+
+
+def test_who_sleeps_again_while_it_listens_listens_anew() -> None:
+    router = a_master()
+    woke = router.now / SECOND + 10
+    router.sleep(woke)
+    router.tell(ev.TimerExpired())
+    router.sleep(woke + 20)
+    assert router.tell(ev.TimerExpired()) == []
+    assert router.hear(1) == [fx.RemoveAddresses(), fx.SendAdvertisement(0)]

@@ -248,9 +248,10 @@ def test_an_equal_that_dies_before_the_first_segment_has_decided_does_not_keep_t
     server2 = lan.machine("server2", 100, sources=(101, 102), rank=1)
     lan.run_until(60)  # the rounds of gratuitous ARP after its take-over are over
     assert lan.holder() == server1
-    lan.stall(server2, deaf=True)
-    lan.run(6)
-    lan.resume(server2)  # takes both over, as it has heard nothing
+    for segment in lan.segments:
+        segment.deafen(lan.node(server2, segment), lan.node(server1, segment))
+    while lan.segments[1].arp == server1:
+        lan.run_until(lan.segments[0].next() / SECOND)  # until it takes both over, as it hears nothing
     lan.power_off(server2)
     assert [segment.arp for segment in lan.segments] == [server2, server2]
     lan.run(4)

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import socket
+import struct
 from typing import Any
 
 import msgspec
@@ -126,6 +127,27 @@ def test_a_socket_that_could_not_be_opened_is_opened_five_seconds_later(monkeypa
     assert table.state == ("MASTER", "NoMaster")
 
 
+def test_what_a_master_decided_before_it_was_stopped_is_not_said_after_it_but_a_resignation_is() -> None:
+    table = Table()
+    table.set()
+    table.run(6 * SECOND)
+    sender: Any = table.engine._routers[NAME].sender
+    said = sender.sent
+    table.stopped = 5 * SECOND
+    table.run(1 * SECOND)
+    assert sender.sent == said
+    table.now += 5 * SECOND
+    table.stopped = 0
+    table.run(500 * MILLISECOND)
+    assert sender.sent == said  # whoever took over meanwhile is heard first
+    table.run(1 * SECOND)
+    assert sender.sent == said + 1
+    table.stopped = 5 * SECOND
+    table.engine.stop(table.now)
+    table.engine.flush(table.now)
+    assert sender.sent == said + 2
+
+
 class Full:
     """A receiver whose filter does not fit into the kernel's memory."""
 
@@ -190,6 +212,20 @@ def test_after_an_overrun_older_news_does_not_stand_over_what_was_asked_for(monk
     assert routes.read_notifications() == {2}
     assert routes.interfaces.links[2].running
     assert routes._deleted_links == {2: 1}  # its sockets are deaf, though it is there again
+
+
+def test_an_address_that_expired_while_the_refresh_was_stopped_and_came_back_by_it_is_known_to_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel's word that it is gone is older than our own doing, and read after it."""
+    ours = Address(2, VIPS[4, 51], 24, rt.TAG)
+    expired = rt.delete_address(ours, 0)
+    refreshed = bytearray(rt.new_address(ours, 5, 1, exclusive=False))
+    struct.pack_into("=I", refreshed, 12, 4711)  # nlmsg_pid: ours
+    routes = a_route_socket(monkeypatch, Interfaces(), _notifications=Overrun(expired, bytes(refreshed)))
+    routes.interfaces.put(ours)
+    assert routes.read_notifications() == {2}
+    assert routes.interfaces.ours_on(2, VIPS[4, 51]) == ours
 
 
 @pytest.mark.parametrize("tag", [rt.TAG, 0], ids=["tagged", "before Linux 5.18"])

@@ -3,6 +3,7 @@
 import select
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -21,11 +22,13 @@ class FloodedEngine:
         self.deadlines = Deadlines()
         self.now = 0
         self.waiting = 1 << 40
+        self.heard_at = -1
 
     def monotonic_ns(self) -> int:
         return self.now
 
-    def receive(self, _receiver: Any, _now: int, until: int) -> None:
+    def receive(self, _receiver: Any, now: int, until: int) -> None:
+        self.heard_at = now
         while self.waiting and self.now <= until:
             self.waiting -= 1
             self.now += _PACKET
@@ -58,25 +61,50 @@ def readable(epoll: select.epoll) -> list[int]:
     return [descriptor for descriptor, _ in epoll.poll(0)]
 
 
+@contextmanager
+def woken_by_something_else(epoll: select.epoll) -> Iterator[int]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        epoll.register(other, select.EPOLLOUT)
+        yield other.fileno()
+
+
 def test_an_interface_is_read_for_4_ms_and_left_alone_for_1(engine: Any, epoll: select.epoll, receiver: Any) -> None:
     readers = Readers(epoll)
     readers.register(receiver)
-    readers.read(receiver, engine, 0, slept=False)
+    readers.read(receiver, engine, slept=False)
     assert 4 * MILLISECOND < engine.now < 4 * MILLISECOND + 2 * _PACKET
     assert readable(epoll) == []
+    readers.arm(engine)
     assert engine.deadlines.first == 5 * MILLISECOND
-    engine.deadlines.due(4 * MILLISECOND + 500)
-    readers.end_rest(engine, 4 * MILLISECOND + 500)
-    assert readable(epoll) == []
-    readers.end_rest(engine, 5 * MILLISECOND)
-    assert readable(epoll) == [receiver.fileno()]
+    with woken_by_something_else(epoll):
+        readers.wait(engine, engine.now)
+        assert receiver.fileno() not in readable(epoll)
+        engine.now = 5 * MILLISECOND
+        ready, _, slept = readers.wait(engine, engine.now)
+    assert receiver.fileno() in {descriptor for descriptor, _ in ready}
+    assert not slept
+
+
+def test_of_two_that_rest_the_second_is_waited_for(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    readers = Readers(epoll)
+    readers.register(receiver)
+    readers.read(receiver, engine, slept=False)
+    readers.arm(engine)
+    first_rested = engine.now + MILLISECOND
+    engine.now += 5 * MILLISECOND // 10
+    readers.read(receiver, engine, slept=False)
+    readers.arm(engine)
+    engine.deadlines.due(first_rested)
+    readers.arm(engine)
+    assert engine.deadlines.first > first_rested
 
 
 def test_the_end_of_a_rest_hastens_no_look_for_a_socket(engine: Any, epoll: select.epoll, receiver: Any) -> None:
     engine.deadlines.arm(Chore.LOOK_AGAIN, 5 * SECOND)
     readers = Readers(epoll)
     readers.register(receiver)
-    readers.read(receiver, engine, 0, slept=False)
+    readers.read(receiver, engine, slept=False)
+    readers.arm(engine)
     assert engine.deadlines.due(5 * MILLISECOND) == [Chore.READ_AGAIN]
     assert engine.deadlines.due(5 * SECOND) == [Chore.LOOK_AGAIN]
 
@@ -85,7 +113,7 @@ def test_what_is_read_in_less_is_read_on(engine: Any, epoll: select.epoll, recei
     readers = Readers(epoll)
     readers.register(receiver)
     engine.waiting = 39
-    readers.read(receiver, engine, 0, slept=False)
+    readers.read(receiver, engine, slept=False)
     assert readable(epoll) == [receiver.fileno()]
     assert engine.deadlines.first is None
 
@@ -94,7 +122,7 @@ def test_who_slept_reads_all_that_it_missed(engine: Any, epoll: select.epoll, re
     readers = Readers(epoll)
     readers.register(receiver)
     engine.waiting = 1500
-    readers.read(receiver, engine, 0, slept=True)
+    readers.read(receiver, engine, slept=True)
     assert engine.waiting == 0
 
 
@@ -103,11 +131,13 @@ def test_one_that_is_closed_while_it_is_left_alone_is_forgotten(
 ) -> None:
     readers = Readers(epoll)
     readers.register(receiver)
-    readers.read(receiver, engine, 0, slept=False)
+    readers.read(receiver, engine, slept=False)
     readers.unregister(receiver)
     receiver.close()
-    readers.end_rest(engine, 5 * MILLISECOND)
-    assert readable(epoll) == []
+    engine.now = 5 * MILLISECOND
+    with woken_by_something_else(epoll) as other:
+        ready, _, _ = readers.wait(engine, engine.now)
+    assert [descriptor for descriptor, _ in ready] == [other]
 
 
 class StoppedAfterPolling:
@@ -145,6 +175,36 @@ def test_who_is_stopped_with_the_kernels_answer_in_hand_hears_who_spoke_meanwhil
 def test_who_is_woken_in_time_did_not_sleep(engine: Any, epoll: select.epoll, receiver: Any) -> None:
     epoll.register(receiver, select.EPOLLIN)
     assert Readers(epoll).wait(engine, 0) == ([(receiver.fileno(), select.EPOLLIN)], 0, False)
+
+
+def test_who_is_stopped_while_it_reads_reads_on_before_its_timer_acts(
+    engine: Any, epoll: select.epoll, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks as if a flood had kept it for so long, and one that floods is left alone."""
+    readers = Readers(epoll)
+    readers.register(receiver)
+
+    def stopped(*_: Any) -> None:
+        engine.now += 5 * SECOND
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "receive", stopped)
+        readers.read(receiver, engine, slept=False)
+    readers.arm(engine)
+    engine.deadlines.arm("web", 3 * SECOND)
+    with woken_by_something_else(epoll):
+        ready, _, _ = readers.wait(engine, engine.now)
+    assert receiver.fileno() in {descriptor for descriptor, _ in ready}
+
+
+def test_what_is_read_after_a_stop_was_heard_after_it(engine: Any, epoll: select.epoll, receiver: Any) -> None:
+    """By the moment of the wake-up it would be an old sign of the MASTER, and the queue is empty then."""
+    readers = Readers(epoll)
+    readers.register(receiver)
+    readers.wait(engine, 0)
+    engine.now = 5 * SECOND
+    readers.read(receiver, engine, slept=False)
+    assert engine.heard_at == 5 * SECOND
 
 
 @pytest.mark.parametrize(("due", "done", "woke", "answer"), [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from virtualip_agent.realtime.speech import Speech
+from virtualip_agent.vrrp.timing import SECOND
 
 if TYPE_CHECKING:
     from virtualip_agent.realtime.router import RunningRouter
@@ -31,7 +32,7 @@ class Wire:
 
 
 class Router(SimpleNamespace):
-    name, family, link = "web", socket.AF_INET, SimpleNamespace(name="eth0")
+    name, family, link, patience = "web", socket.AF_INET, SimpleNamespace(name="eth0"), 4 * SECOND
 
     def count(self, what: str) -> None:
         self.counters[what] = self.counters.get(what, 0) + 1
@@ -42,20 +43,33 @@ def test_one_address_that_cannot_be_announced_does_not_keep_the_others_from_it_a
 ) -> None:
     caplog.set_level("INFO")
     wire = Wire()
-    speech = Speech(cast("FrameSender", wire))
+    speech = Speech(cast("FrameSender", wire), lambda: 0)
     router = cast("RunningRouter", Router(counters={}))
     wire.refused = {b"second": errno.ENOBUFS}
     for _ in range(3):
-        speech.announce(router, ROUND)
+        speech.announce(router, ROUND, 0)
     assert wire.sent == [b"first", b"third"] * 3
     assert router.counters == {"garp_sent": 6, "send_failed": 3}
     wire.refused = dict.fromkeys(ROUND, errno.ENETDOWN)
-    speech.announce(router, ROUND)
+    speech.announce(router, ROUND, 0)
     wire.refused.clear()
     for _ in range(2):
-        speech.announce(router, ROUND)
+        speech.announce(router, ROUND, 0)
     assert [record.getMessage() for record in caplog.records] == [
         "web: announcing the addresses on eth0: No buffer space available",
         "web: announcing the addresses on eth0: Network is down",
         "web: the addresses are announced again",
     ]
+
+
+def test_a_round_that_was_decided_before_a_stop_of_more_than_a_masters_longest_silence_is_not_said() -> None:
+    """Another was right to take over meanwhile, and the neighbours would learn the wrong node."""
+    now, wire = 0, Wire()
+    speech = Speech(cast("FrameSender", wire), lambda: now)
+    router = cast("RunningRouter", Router(counters={}))
+    now = 4 * SECOND
+    speech.announce(router, ROUND, 0)
+    assert len(wire.sent) == 3
+    now += 1
+    speech.announce(router, ROUND, 0)
+    assert len(wire.sent) == 3

@@ -23,7 +23,7 @@ from virtualip_agent.realtime.route_socket import ASK_AGAIN, RouteSocket
 from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
 from virtualip_agent.realtime.speech import Speech
 from virtualip_agent.realtime.timers import Chore, Deadlines
-from virtualip_agent.realtime.vrrp_sockets import FrameSender, Receiver
+from virtualip_agent.realtime.vrrp_sockets import Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import TTL
@@ -43,7 +43,7 @@ _LOOK_PERIOD: Final = 5 * SECOND
 class Engine:
     """Owns the routers. `publish` is given every message for control."""
 
-    def __init__(self, routes: RouteSocket, ports: Ports, frames: FrameSender, publish: Callable[[ipc.FromVrrp], None]):
+    def __init__(self, routes: RouteSocket, ports: Ports, speech: Speech, publish: Callable[[ipc.FromVrrp], None]):
         self.deadlines = Deadlines()
         self.process = ProcessStatistics()
         self._routes = routes
@@ -54,7 +54,7 @@ class Engine:
         self._groups = SyncGroups()
         self._listeners = Listeners(ports, self.process)
         self._pacer = GarpPacer()
-        self._speech = Speech(frames)
+        self._speech = speech
         self._pending: list[tuple[RunningRouter, fx.Effect]] = []
         self._advertisements: list[tuple[RunningRouter, int]] = []
         """Those that are pending, with their priority."""
@@ -320,7 +320,7 @@ class Engine:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
                 if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
                     if effect.first:
-                        self._speech.announce(router, router.announcements())
+                        self._speech.announce(router, router.announcements(), now)
                     else:
                         self._pacer.want(router)
             for router, priority in advertisements:
@@ -347,7 +347,7 @@ class Engine:
                 if isinstance(effect, fx.Released):
                     self._forget(router, now)
         for router, frames in self._pacer.due(now):
-            self._speech.announce(router, frames)
+            self._speech.announce(router, frames, now)
         if self._pacer.next_at is not None:
             self.deadlines.arm(Chore.PACED, self._pacer.next_at)
         if self._routes.behind:

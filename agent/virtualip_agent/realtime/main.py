@@ -16,6 +16,7 @@ from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.readers import Readers
 from virtualip_agent.realtime.route_socket import RouteSocket
 from virtualip_agent.realtime.scheduling import become_punctual, freeze_memory
+from virtualip_agent.realtime.speech import Speech
 from virtualip_agent.realtime.timers import TimerFd
 from virtualip_agent.realtime.vrrp_sockets import FrameSender
 from virtualip_agent.run_directory import lock_path, vrrp_socket_path
@@ -42,7 +43,7 @@ class Loop:
             vrrp_socket_path(run_directory), scheduling, self._register_client, lambda: self._engine.decided
         )
         ports = Ports(self._readers.register, self._readers.unregister)
-        self._engine = Engine(self._routes, ports, FrameSender(), self._control.send)
+        self._engine = Engine(self._routes, ports, Speech(FrameSender()), self._control.send)
         self._wake_up = wake_up
         for readable in (self._timer, self._routes, self._control.listener, wake_up):
             self._epoll.register(readable, select.EPOLLIN)
@@ -62,7 +63,7 @@ class Loop:
             for descriptor, _ in ready:
                 receiver = readers.get(descriptor)
                 if receiver is not None:
-                    readers.read(receiver, engine, now, slept=late)
+                    readers.read(receiver, engine, slept=late)
                 elif descriptor == timer:
                     self._timer_at = _FIRED
                 else:
@@ -71,7 +72,7 @@ class Loop:
                 self._read_others(others, now)
             engine.expire(now)
             engine.flush(now)
-            readers.end_rest(engine, now)
+            readers.arm(engine)
             self._arm()
             done = time.monotonic_ns()
             woke(done - now)

@@ -51,31 +51,35 @@ class Readers:
         ready = self._epoll.poll(maxevents=_MOST_EVENTS)
         now = monotonic_ns()
         late = slept(engine, now, done)
-        if late:
-            # it may have slept with this answer in hand: who spoke since then is to be heard before a timer acts
+        if self._end_rest(now) or late:
+            # It may have slept with this answer in hand, or while a receiver was left alone: who spoke since then is to
+            # be heard before a timer acts.
             ready = self._epoll.poll(0, _MOST_EVENTS)
         return ready, now, late
 
-    def read(self, receiver: Receiver, engine: Engine, now: int, *, slept: bool) -> None:
+    def read(self, receiver: Receiver, engine: Engine, *, slept: bool) -> None:
         """Something has arrived."""
         began = monotonic_ns()
-        engine.receive(receiver, now, _NO_HURRY if slept else began + _SHARE)
+        # heard now: by the moment of the wake-up, after which we may have slept, it could be a silence that is over
+        engine.receive(receiver, began, _NO_HURRY if slept else began + _SHARE)
         if monotonic_ns() - began > _SHARE:
             self._epoll.modify(receiver, 0)
             self._resting.append(receiver)
             self._rested_at = began + _SHARE + _REST
+
+    def arm(self, engine: Engine) -> None:
+        """After the timers: those that are left alone have one, which may have come before the last of them."""
+        if self._resting:
             engine.deadlines.arm(Chore.READ_AGAIN, self._rested_at)
 
-    def end_rest(self, engine: Engine, now: int) -> None:
+    def _end_rest(self, now: int) -> bool:
         """Those that were left alone are read again, when the time has come."""
-        if not self._resting:
-            return
-        if now < self._rested_at:
-            engine.deadlines.arm(Chore.READ_AGAIN, self._rested_at)
-            return
+        if not self._resting or now < self._rested_at:
+            return False
         for receiver in self._resting:
             self._epoll.modify(receiver, select.EPOLLIN)
         self._resting.clear()
+        return True
 
 
 def slept(engine: Engine, now: int, done: int) -> bool:

@@ -115,8 +115,9 @@ class RouteSocket:
                 changed |= before | self.interfaces.links.keys()
                 continue
             for message in rt.messages(data):
-                # a refresh of our own lifetimes comes back to us, 250 at a time: not worth a look
-                if message.port != self._port:
+                # A refresh of our own lifetimes comes back to us, 250 at a time: not worth a look. But after older news
+                # it is: the kernel let an address expire while we slept, and the refresh brought it back.
+                if message.port != self._port or changed:
                     changed |= self._take_in(message)
 
     def _take_in(self, message: rt.Message) -> set[int]:

@@ -132,6 +132,12 @@ class RunningRouter:
         self.counters[counter] = self.counters.get(counter, 0) + by
 
     @property
+    def patience(self) -> int:
+        """Nanoseconds of a MASTER's silence after which every other has taken over that can: skew_time is under an
+        interval (RFC 9568, section 6.1)."""
+        return (self.config.down_timer_adverts + 1) * self.config.advert_interval
+
+    @property
     def slot(self) -> int:
         """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
         return self.config.advert_interval // SLOTS

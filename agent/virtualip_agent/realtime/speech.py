@@ -2,7 +2,8 @@
 
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from time import monotonic_ns
 
 from virtualip_agent.realtime.router import RunningRouter
 from virtualip_agent.realtime.unsent import Unsent
@@ -12,10 +13,15 @@ log = logging.getLogger(__name__)
 
 
 class Speech:
-    """Sends, counts, and remembers what could not be sent."""
+    """Sends, counts, and remembers what could not be sent. `clock` is what every `now` was read from.
 
-    def __init__(self, frames: FrameSender) -> None:
+    What was decided `now` may be so old when it comes to be said that another was right to take over: the process was
+    stopped in between. Then it is not said, and who is MASTER is heard first, in the next wake-up.
+    """
+
+    def __init__(self, frames: FrameSender, clock: Callable[[], int] = monotonic_ns) -> None:
         self._frames = frames
+        self._clock = clock
         self.unsent = Unsent()
         self._unannounced: dict[str, str] = {}
         """By router why its addresses were not (all) announced the last time."""
@@ -25,11 +31,11 @@ class Speech:
         self.unsent.forget(name)
         self._unannounced.pop(name, None)
 
-    def announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
+    def announce(self, router: RunningRouter, frames: Iterable[bytes], now: int) -> None:
         """One round of gratuitous ARP or neighbour advertisements. What one address is refused may be granted to the
         next (no buffer); a trouble that lasts is said once."""
         link = router.link
-        if link is None:
+        if link is None or self._clock() - now > router.patience:
             return
         counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
         trouble = ""
@@ -51,7 +57,7 @@ class Speech:
 
     def advertise(self, router: RunningRouter, priority: int, now: int) -> None:
         """One advertisement, to the group or to each member."""
-        if router.sender is None:
+        if router.sender is None or (priority and self._clock() - now > router.patience):
             return
         for payload, to in router.advertisements(priority):
             try:

@@ -24,10 +24,13 @@ class MasterSchedule:
         self._replied_at = -_REPLY_SPACING
         self._reply_at: int | None = None
         self._garp = GarpRounds()
+        self._listens_until: int | None = None
         self._tied_since = self._tied_at = -_NEVER
 
     def deadline(self, settings: Settings) -> int:
         """When something is due."""
+        if self._listens_until is not None:
+            return self._listens_until
         deadline = self._advertise_at
         garp_at = self._garp.deadline(settings.garp)
         if garp_at is not None:
@@ -61,12 +64,14 @@ class MasterSchedule:
     def interjected(self, now: int) -> None:
         """An advertisement was said out of turn, and the next comes when it would have come."""
         self._advertised_at = now
+        self._listens_until = None
 
     def advertisement_due(self, settings: Settings, now: int) -> bool:
         """Whether the interval is over; it counts as said."""
         if now < self._advertise_at:
             return False
         self._advertised_at = now
+        self._listens_until = None
         # keep the phase of the timer, but never send a burst to catch up
         self._advertise_at += settings.advert_interval
         if self._advertise_at <= now:
@@ -75,7 +80,7 @@ class MasterSchedule:
 
     def only_advertisement_due(self, settings: Settings, now: int) -> bool:
         """Whether the interval is over and no gratuitous ARP, answer or putting back is due; it counts as said."""
-        if self.put_back.due_at is not None or self._reply_at is not None:
+        if self.put_back.due_at is not None or self._reply_at is not None or self.outlived(settings, now):
             return False
         garp_at = self._garp.deadline(settings.garp)
         if garp_at is not None and now >= garp_at:
@@ -90,6 +95,17 @@ class MasterSchedule:
         """Whether we were silent for so long that others were right to take over."""
         late = settings.advert_interval // SLOTS  # an advertisement waits for those that are due in the same slot
         return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval + late
+
+    def outlived(self, settings: Settings, now: int) -> bool:
+        """Whether every skew_time is over too: if there is another router that can take over, it has."""
+        return now - self._advertised_at > (settings.down_timer_adverts + 1) * settings.advert_interval
+
+    def listens(self, settings: Settings, now: int) -> bool:
+        """Who `outlived` says nothing for an interval, in which a successor is heard: what it said while we slept may
+        be lost, and not only waiting to be read. Whether that interval still lasts."""
+        if self._listens_until is None or now - self._listens_until > settings.advert_interval:  # or it slept again
+            self._listens_until = now + settings.advert_interval
+        return now < self._listens_until
 
     def may_reply(self, now: int) -> bool:
         """Whether a losing advertisement is answered now; it counts as answered. One that came too soon after another
@@ -119,7 +135,6 @@ class MasterSchedule:
         return now - self._tied_since > long
 
     def resign(self) -> None:
-        """Nothing more is announced or put back."""
+        """Nothing more is announced. What is to be put back stays so, should nobody take over."""
         self._garp.forget()
         self._reply_at = None
-        self.put_back.due_at = None

@@ -13,6 +13,8 @@ from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, master_down_interval, skew_time
 
 _RANK_STEP: Final = 2 * MILLISECOND
+_LATE: Final = 50 * MILLISECOND
+"""Our own work may make us late by some of it."""
 
 
 class TakeOver(NamedTuple):
@@ -40,6 +42,8 @@ class MasterWatch:
         """The last time `master` was heard, also one that we may preempt."""
         self._master_priority = 0
         self._learned_interval = settings.advert_interval
+        self._not_before = 0
+        """A moment before which we do not take over."""
         self._resigned_at: int | None = None
         self._preemption = Preemption()
         self._lost_at: int | None = None
@@ -188,10 +192,21 @@ class MasterWatch:
         """Whether the MASTER has missed as many advertisements as it may."""
         return self._seen_at is None or now - self._seen_at > settings.down_timer_adverts * self._learned_interval
 
+    def slept(self, due: int, now: int) -> bool:
+        """What was due a while ago is done only `now`: did we not run meanwhile? Then a MASTER is listened for anew,
+        for two intervals: one that slept as we did listens itself for one."""
+        if now - due <= max(self._learned_interval, _LATE):
+            return False
+        self._not_before = now + 2 * self._learned_interval
+        return True
+
     # ---- what follows from them
 
     def deadline(self, own_priority: int, settings: Settings) -> int:
         """When this BACKUP is to become MASTER if nothing more is heard."""
+        return max(self._not_before, self._silent_at(own_priority, settings))
+
+    def _silent_at(self, own_priority: int, settings: Settings) -> int:
         interval = self._learned_interval
         skew = skew_time(settings.version, own_priority, interval)
         skew += settings.rank * min(_RANK_STEP, interval // 20)

@@ -48,6 +48,7 @@ class RouterMemory:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.deadline: int | None = None
+        self._armed_at = 0
         self._phase = Phase.INITIALIZE
         self.fitness = Fitness(settings)
         self._watch = MasterWatch(settings)
@@ -143,7 +144,14 @@ class RouterMemory:
         silent_at = self._watch.deadline(self.priority, self.settings)
         return self._question.take_over_at(silent_at, self.settings, owner=self.priority == OWNER)
 
+    def _account_for_sleep(self, now: int) -> None:
+        """Time in which a BACKUP did not run is no silence of the MASTER's, which may have been stopped with it."""
+        due = self.deadline
+        if self._phase is Phase.BACKUP and due is not None and self._watch.slept(max(due, self._armed_at), now):
+            self._arm(now)
+
     def _arm(self, now: int) -> None:
+        self._armed_at = now
         match self._phase:
             case Phase.BACKUP:
                 self.deadline = self._takes_over_at()

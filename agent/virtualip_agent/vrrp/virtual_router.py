@@ -38,6 +38,7 @@ class VirtualRouter(MasterDuties):
         self._steady.repeating = None
         if self._phase is Phase.STOPPED:
             return effects
+        self._account_for_sleep(now)
         match event:
             case ev.Heard():
                 self._heard(event, now, effects)
@@ -127,7 +128,7 @@ class VirtualRouter(MasterDuties):
                 changed = changed or not self.unsaid
             if self._hand_over is None and self._draining.resigns(self.settings):
                 self._resign(now, effects, drains=True)
-            elif self._hand_over is None and changed:
+            elif changed and self._speaks(now):
                 # a changed priority is told at once: with fast preemption the VIP moves now, not in an interval
                 self._advertise(now, effects)
 
@@ -220,8 +221,7 @@ class VirtualRouter(MasterDuties):
                 self._leave(now, effects, heard=event)
             return
         if priority == 0:
-            # RFC 9568: advertise at once; and the neighbours hear from us last
-            self._reply(now, effects)
+            self._resignation_heard(now, effects)
         elif outranks(priority, event.source, self.priority, self.fitness.source):
             if priority == self.priority and self._tie_is_the_groups(now):
                 # should it be gone before this is decided, the neighbours must hear of us again
@@ -234,8 +234,9 @@ class VirtualRouter(MasterDuties):
             self._yield_to(event, "HigherPriorityHeard", now, effects)
         elif self._schedule.overslept(self.settings, now):
             # We slept so long that others were right to take over. Whoever did keeps it; what our kernel let expire
-            # must not flip back (preemption is theirs to allow).
+            # must not flip back (preemption is theirs to allow). The priority 0 makes it tell the neighbours once more.
             self._yield_to(event, "Overslept", now, effects)
+            effects.append(fx.SendAdvertisement(0))
         else:
             # RFC 9568, section 6.4.3: assert ourselves; and again to those who learned the loser's address
             self._reply(now, effects)
@@ -253,14 +254,7 @@ class VirtualRouter(MasterDuties):
             elif self._hand_over.zero_due(now):
                 effects.append(fx.SendAdvertisement(0))
             return
-        if self._schedule.put_back.due(now):
-            self._put_addresses_back(now, effects)
-        if self._schedule.reply_due(now):
-            self._reply(now, effects)
-        if self._schedule.garp_due(self.settings, now):
-            effects.append(fx.SendGratuitousArp())
-        if self._schedule.advertisement_due(self.settings, now):
-            effects.append(fx.SendAdvertisement(self.priority))
+        self._do_what_is_due(now, effects)
 
     # ---- leaving MASTER by our own will
 
@@ -328,7 +322,7 @@ class VirtualRouter(MasterDuties):
         if was_down:
             self._watch.deafen()
         if self._phase is Phase.MASTER:
-            if self._hand_over is None:
+            if self._speaks(now):
                 # it may be another port of the switch, or another hardware address
                 effects.append(fx.SendGratuitousArp(first=True))
                 self._schedule.announce(self.settings, now)
@@ -343,7 +337,7 @@ class VirtualRouter(MasterDuties):
         self._reconsider(now, effects)
 
     def _settings_changed(self, settings: Settings, now: int, effects: Effects) -> None:
-        before = self.settings
+        before, speaks = self.settings, self._speaks(now)
         self.settings = settings
         if self._phase is Phase.MASTER:
             self._schedule.hasten(settings, now)
@@ -352,7 +346,7 @@ class VirtualRouter(MasterDuties):
         self._reconsider(now, effects)
         if self._phase is Phase.BACKUP:
             self._watch.settings_changed(self.priority, settings, now)
-        elif settings.advert_interval != before.advert_interval and self.is_master and self._hand_over is None:
+        elif settings.advert_interval != before.advert_interval and speaks and self.standing is Standing.MASTER:
             # told at once, and again when the old interval is over: where one is lost, those who still wait by the
             # old one would take a longer one for silence
             effects.append(fx.SendAdvertisement(self.priority))

@@ -13,6 +13,7 @@ from virtualip_agent.realtime.advertisement_cache import AdvertisementCache
 from virtualip_agent.realtime.engine import Engine
 from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.route_socket import Change
+from virtualip_agent.realtime.speech import Speech
 from virtualip_agent.realtime.vrrp_sockets import Receiver
 from virtualip_agent.rtnetlink import Address, Link
 from virtualip_agent.vrrp.packet import GROUP, GROUP_V6
@@ -123,12 +124,16 @@ class BenchEngine:
 
     def __init__(self) -> None:
         self.published: list[Any] = []
+        self.now = SECOND
+        self.stopped = 0
+        """For how long the process is stopped between what it decides and what it says."""
         ports = Ports()
         routes: Any = Routes()
-        self.engine = Engine(routes, ports, Sender(b""), self.published.append)  # type: ignore[arg-type]
+        frames: Any = Sender(b"")
+        speech = Speech(frames, lambda: self.now + self.stopped)
+        self.engine = Engine(routes, ports, speech, self.published.append)  # type: ignore[arg-type]
         self.queues = {family: Queue() for family in SOURCES}
         self.receivers = {family: _receiver(family, self.queues[family], ports.caches[family]) for family in SOURCES}
-        self.now = SECOND
         for family, vrid in VIPS:
             self.engine.command(ipc.SetRouter(_config(family, vrid)), self.now)
         self.engine.flush(self.now)

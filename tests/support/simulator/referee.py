@@ -20,6 +20,7 @@ _ROUNDING: Final = 1000
 _REPLY_SPACING: Final = 20 * MILLISECOND
 _MOST_MOVES: Final = 4
 _RANK_STEP: Final = 2 * MILLISECOND
+_OWN_WORK: Final = 50 * MILLISECOND
 
 
 class Foul(AssertionError):
@@ -64,6 +65,12 @@ class Sheet:
     priority: int = 0
     moves: int = 0
     """Take-overs, and rises of the priority that is heard: no fewer than the preemptions that this process saw."""
+    silent_until: int = 0
+    """MASTER: it was stopped for so long that it listens before it speaks again."""
+    resumed_at: int = 0
+    """MASTER: the end of a stop that may have been so long."""
+    not_before: int = 0
+    """BACKUP: it was stopped when it should have taken over, and listens before it does."""
     slept: bool = False
     """It could not act in time: what it does in this wake-up is late."""
 
@@ -93,8 +100,20 @@ class Referee:
         sheet, now = self.sheets[node], self.clock(node)
         sheet.waiting_latest = max(sheet.waiting_latest, now)
         sheet.slept = True
+        settings = node.settings
+        missed, interval = settings.down_timer_adverts + 1, max(sheet.longest, sheet.slowest, settings.advert_interval)
         if sheet.master_resigned_at is not None:
-            sheet.master_resigned_at = now
+            sheet.master_resigned_at = now + 2 * interval
+        if node.router is None:
+            return
+        if node.core.is_master and now - sheet.said_at > missed * settings.advert_interval:
+            sheet.resumed_at = now
+            if now - sheet.said_at > missed * interval and not sheet.handing_over:
+                sheet.silent_until = now + settings.advert_interval
+        waited = now - max(sheet.waiting_earliest, sheet.waiting_latest)
+        rank = settings.rank * _RANK_STEP
+        if node.core.state == "BACKUP" and waited > (missed + 1) * interval + rank + _OWN_WORK:
+            sheet.not_before = now + 2 * sheet.shortest
 
     # ---- sync groups
 
@@ -238,7 +257,7 @@ class Referee:
         if kinds[:3] != [fx.AddAddresses, fx.SendGratuitousArp, fx.SendAdvertisement]:
             raise Foul(f"{node.name} becomes MASTER with {kinds}")
         own = node.core.priority
-        sheet.master_since = now
+        sheet.master_since, sheet.silent_until = now, 0
         sheet.said_at, sheet.slowest, sheet.handing_over = now, node.settings.advert_interval, False
         if isinstance(event, ev.GroupTakesOver):
             if not any(self._speaks(mate) for mate in self.group(node) if mate not in self._bidden):
@@ -256,6 +275,8 @@ class Referee:
 
     def _not_too_early(self, node: Node, sheet: Sheet, own: int, now: int) -> None:
         settings = node.settings
+        if now < sheet.not_before:
+            raise Foul(f"{node.name} was stopped, and takes over before it has listened")
         skew = expected_skew(settings, own, sheet.shortest)
         if now - sheet.waiting_earliest >= settings.down_timer_adverts * sheet.shortest + skew:
             return
@@ -353,20 +374,22 @@ class Referee:
         if not stays and now - sheet.said_at <= node.settings.down_timer_adverts * node.settings.advert_interval:
             raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and yields")
         asserted = any(isinstance(effect, fx.SendAdvertisement) and effect.priority for effect in effects)
-        if stays and now - sheet.replied_at >= _REPLY_SPACING and not asserted:
+        if stays and not overslept and now - sheet.replied_at >= _REPLY_SPACING and not asserted:
             raise Foul(f"{node.name} is MASTER with {own}, heard {theirs} and does not assert itself")
 
     def _said(self, node: Node, sheet: Sheet, priority: int, *, is_master: bool, now: int) -> None:
         if priority:
             if is_master:
                 self._spoke_in_time(node, sheet, now)
+            if is_master and now < sheet.silent_until:
+                raise Foul(f"{node.name} is MASTER, was stopped, and speaks before it has listened")
             sheet.handing_over = False
             sheet.said_at, sheet.slowest = now, node.settings.advert_interval
         elif is_master:
-            sheet.handing_over = True
+            sheet.handing_over, sheet.silent_until = True, 0
 
     def _spoke_in_time(self, node: Node, sheet: Sheet, now: int) -> None:
-        late = now - sheet.said_at - sheet.slowest
+        late = now - max(sheet.said_at, sheet.resumed_at) - sheet.slowest
         if late > 0 and not sheet.slept and not sheet.handing_over:
             raise Foul(f"{node.name} is MASTER and advertises {late / MILLISECOND} ms late")
 
