@@ -471,3 +471,14 @@ def test_who_sleeps_again_while_it_listens_listens_anew() -> None:
     router.sleep(woke + 20)
     assert router.tell(ev.TimerExpired()) == []
     assert router.hear(1) == [fx.RemoveAddresses(), fx.SendAdvertisement(0)]
+
+
+def test_a_backup_that_slept_and_hears_the_master_resign_takes_over_as_any_other() -> None:
+    router = OneRouter()
+    router.hear(200)
+    router.sleep(router.now / SECOND + 10)
+    router.tell(ev.TimerExpired())
+    router.hear(200)
+    router.hear(0)
+    router.until(router.now / SECOND + 0.7)  # a skew_time of 156/256 s
+    assert (router.state, router.reason) == ("MASTER", "MasterResigned")

@@ -103,7 +103,7 @@ class Referee:
         settings = node.settings
         missed, interval = settings.down_timer_adverts + 1, max(sheet.longest, sheet.slowest, settings.advert_interval)
         if sheet.master_resigned_at is not None:
-            sheet.master_resigned_at = now + 2 * interval
+            sheet.master_resigned_at = now + 2 * interval  # if it listens
         if node.router is None:
             return
         if node.core.is_master and now - sheet.said_at > missed * settings.advert_interval:
@@ -231,13 +231,13 @@ class Referee:
     def _other_heard(self, node: Node, sheet: Sheet, event: ev.Heard, master: bytes, now: int) -> None:
         priority, interval = event.advertisement.priority, event.advertisement.interval
         if priority == 0:
-            sheet.zero_since = now if sheet.zero_since is None else sheet.zero_since
+            sheet.zero_since, sheet.not_before = now if sheet.zero_since is None else sheet.zero_since, 0
             if event.source == master and sheet.master_resigned_at is None:
                 sheet.master_resigned_at = now
             return
         if event.source == master or not master:
             sheet.zero_since = None
-        sheet.master_resigned_at = None
+        sheet.master_resigned_at, sheet.not_before = None, 0
         sheet.moves += sheet.last_priority is not None and priority > sheet.last_priority
         sheet.last_priority = priority
         sheet.shortest, sheet.longest = min(sheet.shortest, interval), max(sheet.longest, interval)
