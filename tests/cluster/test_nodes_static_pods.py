@@ -188,6 +188,8 @@ def test_a_graceful_node_shutdown_takes_the_vip_nowhere_and_back_where_the_stati
         house.kubectl("-n", "kube-system", "wait", pod, "--for=condition=Ready", "--timeout=60s", timeout=70)
         house.kubectl("-n", NAMESPACE, "delete", "pod", house.agent(node.name))
         said(house, node.name, "another agent runs on this node: standing by")
+        # a pod that is still being started is ended when it has been
+        house.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset/virtualip-agent", "--timeout=90s", timeout=100)
         house.wait_master("web", node.name)
         known = house.status("web")["lastMoves"]
         with Prober(cast("Host", cluster_client), house.vip) as prober:
