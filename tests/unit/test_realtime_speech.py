@@ -47,14 +47,14 @@ def test_one_address_that_cannot_be_announced_does_not_keep_the_others_from_it_a
     router = cast("RunningRouter", Router(counters={}))
     wire.refused = {b"second": errno.ENOBUFS}
     for _ in range(3):
-        speech.announce(router, ROUND, 0)
+        speech.announce(router, ROUND)
     assert wire.sent == [b"first", b"third"] * 3
     assert router.counters == {"garp_sent": 6, "send_failed": 3}
     wire.refused = dict.fromkeys(ROUND, errno.ENETDOWN)
-    speech.announce(router, ROUND, 0)
+    speech.announce(router, ROUND)
     wire.refused.clear()
     for _ in range(2):
-        speech.announce(router, ROUND, 0)
+        speech.announce(router, ROUND)
     assert [record.getMessage() for record in caplog.records] == [
         "web: announcing the addresses on eth0: No buffer space available",
         "web: announcing the addresses on eth0: Network is down",
@@ -67,9 +67,26 @@ def test_a_round_that_was_decided_before_a_stop_of_more_than_a_masters_longest_s
     now, wire = 0, Wire()
     speech = Speech(cast("FrameSender", wire), lambda: now)
     router = cast("RunningRouter", Router(counters={}))
-    now = 4 * SECOND
-    speech.announce(router, ROUND, 0)
-    assert len(wire.sent) == 3
+    for stopped, said in ((4 * SECOND, 3), (4 * SECOND + 1, 0)):
+        wire.sent.clear()
+        speech.begin(now)
+        now += stopped
+        speech.announce(router, ROUND)
+        assert len(wire.sent) == said
     now += 1
-    speech.announce(router, ROUND, 0)
-    assert len(wire.sent) == 3
+    speech.announce(router, ROUND)  # decided in the same wake-up
+    assert wire.sent == []
+
+
+def test_what_takes_long_is_no_stop() -> None:
+    """Thousands of addresses that are put on, or announced."""
+    now, wire = 0, Wire()
+    speech = Speech(cast("FrameSender", wire), lambda: now)
+    router = cast("RunningRouter", Router(counters={}))
+    speech.begin(now)
+    now += 10 * SECOND
+    speech.go_on()
+    for _ in range(10):
+        now += SECOND
+        speech.announce(router, ROUND)
+    assert len(wire.sent) == 30

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-import msgspec
-
 from virtualip_agent import ipc
 from virtualip_agent.realtime.addresses import AddressKeeper, Place, Refusal
 from virtualip_agent.realtime.counters import statistics
@@ -312,6 +310,7 @@ class Engine:
 
     def flush(self, now: int) -> None:
         """Carries out what this wake-up decided, in the order of effects.py, for all routers together."""
+        self._speech.begin(now)
         while self._pending or self._advertisements:
             pending, self._pending = self._pending, []
             advertisements, self._advertisements = self._advertisements, []
@@ -320,7 +319,7 @@ class Engine:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
                 if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
                     if effect.first:
-                        self._speech.announce(router, router.announcements(), now)
+                        self._speech.announce(router, router.announcements())
                     else:
                         self._pacer.want(router)
             for router, priority in advertisements:
@@ -347,7 +346,7 @@ class Engine:
                 if isinstance(effect, fx.Released):
                     self._forget(router, now)
         for router, frames in self._pacer.due(now):
-            self._speech.announce(router, frames, now)
+            self._speech.announce(router, frames)
         if self._pacer.next_at is not None:
             self.deadlines.arm(Chore.PACED, self._pacer.next_at)
         if self._routes.behind:
@@ -361,19 +360,18 @@ class Engine:
                 last[router.name] = (router, effect)
         self._take_off([router for router, effect in last.values() if isinstance(effect, fx.RemoveAddresses)])
         added = [router for router, effect in last.values() if isinstance(effect, fx.AddAddresses)]
-        if added:
-            self._refreshed_at = self._refreshed_at or now
-            self.deadlines.arm(Chore.REFRESH, now + REFRESH_PERIOD)
-        return self._keeper.add(added)
+        if not added:
+            return {}
+        self._refreshed_at = self._refreshed_at or now
+        self.deadlines.arm(Chore.REFRESH, now + REFRESH_PERIOD)
+        refused = self._keeper.add(added)
+        self._speech.go_on()
+        return refused
 
     def _report(self, router: RunningRouter) -> None:
         state = router.report(self._routes.interfaces)
-        if state is None:
-            return
-        unsent = self._speech.unsent.message(router.name) if router.core.is_master else ""
-        if unsent:
-            state = msgspec.structs.replace(state, message="; ".join(filter(None, (state.message, unsent))))
-        self._publish(state)
+        if state is not None:
+            self._publish(self._speech.amended(state) if router.core.is_master else state)
 
     # ---- the dead man's switch
 

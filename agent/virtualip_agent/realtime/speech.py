@@ -5,6 +5,9 @@ import socket
 from collections.abc import Callable, Iterable
 from time import monotonic_ns
 
+import msgspec
+
+from virtualip_agent import ipc
 from virtualip_agent.realtime.router import RunningRouter
 from virtualip_agent.realtime.unsent import Unsent
 from virtualip_agent.realtime.vrrp_sockets import FrameSender
@@ -15,13 +18,14 @@ log = logging.getLogger(__name__)
 class Speech:
     """Sends, counts, and remembers what could not be sent. `clock` is what every `now` was read from.
 
-    What was decided `now` may be so old when it comes to be said that another was right to take over: the process was
-    stopped in between. Then it is not said, and who is MASTER is heard first, in the next wake-up.
+    What was decided may be so old when it comes to be said that another was right to take over: the process was stopped
+    in between. Then it is not said, and who is MASTER is heard first, in the next wake-up.
     """
 
     def __init__(self, frames: FrameSender, clock: Callable[[], int] = monotonic_ns) -> None:
         self._frames = frames
         self._clock = clock
+        self._looked_at = self._stopped = 0
         self.unsent = Unsent()
         self._unannounced: dict[str, str] = {}
         """By router why its addresses were not (all) announced the last time."""
@@ -31,11 +35,34 @@ class Speech:
         self.unsent.forget(name)
         self._unannounced.pop(name, None)
 
-    def announce(self, router: RunningRouter, frames: Iterable[bytes], now: int) -> None:
+    def amended(self, state: ipc.RouterState) -> ipc.RouterState:
+        """What is told of a MASTER, with what it could not send."""
+        unsent = self.unsent.message(state.name)
+        if not unsent:
+            return state
+        return msgspec.structs.replace(state, message="; ".join(filter(None, (state.message, unsent))))
+
+    def begin(self, now: int) -> None:
+        """What is said from here on was decided `now`."""
+        self._looked_at, self._stopped = now, 0
+
+    def go_on(self) -> None:
+        """What was done until here took its time, and is no stop."""
+        self._looked_at = self._clock()
+
+    def _is_old(self, router: RunningRouter) -> bool:
+        """Whether the process was stopped for too long since all this was decided. Saying it takes its time too: only
+        what lies between two looks can be a stop."""
+        now = self._clock()
+        self._stopped = max(self._stopped, now - self._looked_at)
+        self._looked_at = now
+        return self._stopped > router.patience
+
+    def announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
         """One round of gratuitous ARP or neighbour advertisements. What one address is refused may be granted to the
         next (no buffer); a trouble that lasts is said once."""
         link = router.link
-        if link is None or self._clock() - now > router.patience:
+        if link is None or self._is_old(router):
             return
         counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
         trouble = ""
@@ -57,7 +84,7 @@ class Speech:
 
     def advertise(self, router: RunningRouter, priority: int, now: int) -> None:
         """One advertisement, to the group or to each member."""
-        if router.sender is None or (priority and self._clock() - now > router.patience):
+        if router.sender is None or (priority and self._is_old(router)):
             return
         for payload, to in router.advertisements(priority):
             try:

@@ -33,8 +33,8 @@ class MasterDuties(RouterMemory):
         if self._schedule.outlived(self.settings, now):
             if self._schedule.listens(self.settings, now):
                 return
-            # nobody spoke: it goes on
-            self._schedule.put_back.postpone(now)
+            # nobody spoke: it goes on, and says again what may not have been said
+            effects.append(fx.SendGratuitousArp())
         if self._schedule.put_back.due(now):
             self._put_addresses_back(now, effects)
         if self._schedule.reply_due(now):
