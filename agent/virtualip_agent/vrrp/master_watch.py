@@ -101,8 +101,8 @@ class MasterWatch:
                 return False
             elif advertisement.priority > self._master_priority:
                 self.moved(now)
-        self._seen_at = now
-        self._resigned_at, self._not_before = None, 0
+        self._seen_at, self._not_before = now, 0
+        self._resigned_at = None
         self._master_priority = advertisement.priority
         self.master = source
         return True
@@ -132,7 +132,8 @@ class MasterWatch:
             # A repeat of it must not re-arm: the old MASTER says it several times. And only the MASTER can resign: a
             # BACKUP that heard the old one's last word after the new one's first must not stand up against it.
             if self._resigned_at is None and self.master in (b"", source):
-                self._resigned_at, self._not_before = now, 0
+                self._not_before = 0
+                self._resigned_at = now
             return ""
         fell = source == self.master and self._seen_at is not None and priority < self._master_priority
         foremost = self.note(advertisement, source, settings, now)

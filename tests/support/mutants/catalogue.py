@@ -91,8 +91,6 @@ MUTANTS: Final = (
            "elif False:", (SIMULATOR,)),
     Mutant("speaks at once after a long sleep", "master_schedule", "return now < self._listens_until", "return False",
            (SIMULATOR,)),
-    Mutant("a sleep is the MASTER's silence", "master_watch", "self._not_before = now + 2 * self._learned_interval",
-           "pass", (SIMULATOR,)),
     # ---- sync groups
     Mutant("one yields alone", "sync_group", "return self._tell_all(masters, ev.GroupYields(), now)", "return []",
            (SIMULATOR,)),
