@@ -216,6 +216,8 @@ class Reconciler:
             except ApiError as error:
                 if error.status == 409:
                     self._store.saw_member(self._api.get(path))
+                elif error.status == 404:  # it was deleted while nobody watched: the next turn makes it anew
+                    self._store.saw_member(body, deleted=True)
                 raise
         self._remove(changes.delete)
 
@@ -228,6 +230,7 @@ class Reconciler:
             except ApiError as error:
                 if error.status not in (404, 409):
                     raise
+            self._store.saw_member(found, deleted=True)  # of another one by now (409) the watch tells
 
     def _tell(self, virtual_ip: Mapping[str, Any], standing: _Standing, refused: list[ApiError]) -> float | None:
         """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""
@@ -288,7 +291,7 @@ class Reconciler:
             refused=standing.refused,
             members=standing.members,
             holders=tuple(sorted(n for n in others if n in entries and entries[n].state is State.MASTER)),
-            left=self._has_left(status.get("master"), standing.members, now),
+            left=bool(self._outside({str(status.get("master"))}, standing.members, now)),
             entries=entries,
             claims=_numbered(memory, entries),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
@@ -305,14 +308,12 @@ class Reconciler:
 
     def _others(self, virtual_ip: Mapping[str, Any], members: Collection[str], now: float) -> frozenset[str]:
         """Who takes no part, has an entry and lives: its agent takes it away itself, when it has let go."""
-        there = {node.name for node in self._store.nodes()}
         told = {entry["node"] for entry in (virtual_ip.get("status") or {}).get("nodes") or ()}
-        return frozenset(n for n in told & there - set(members) if not self._silence.is_silent(n, now, False))
+        return self._outside(told, members, now)
 
-    def _has_left(self, master: str | None, members: Collection[str], now: float) -> bool:
-        """Whether that node takes no part, and lives. Its agent may have taken its entry away by now."""
+    def _outside(self, nodes: set[str], members: Collection[str], now: float) -> frozenset[str]:
         there = {node.name for node in self._store.nodes()}
-        return master in there - set(members) and not self._silence.is_silent(str(master), now, False)
+        return frozenset(n for n in nodes & there - set(members) if not self._silence.is_silent(n, now, False))
 
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
         return tuple(self._silence.renewed_at(node) for node in members)

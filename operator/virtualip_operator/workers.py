@@ -64,6 +64,8 @@ class Workers:
         self._crds: tuple[str, ...] = ()
         self._stopping = threading.Event()
         self._doubted = threading.Event()
+        self._watched_later = True
+        """All was listed before all was watched: what was deleted in between is in no event."""
 
     def start(self) -> None:
         """Starts the threads; they end with the process, or after `stop`."""
@@ -119,6 +121,7 @@ class Workers:
         """RESYNC, or less where news was older than what is known: all of it is ignored after a database's restore."""
         # kopf was perhaps begun anew with this list, by an API server that had only just started
         if not self._doubted.wait(_FIRST_LOOK) and self._watch_crds():
+            self._watched_later = True
             return
         waited = 0.0
         while waited < RESYNC and not self._stopping.is_set():
@@ -126,7 +129,8 @@ class Workers:
             if doubted := self._doubted.wait(SOON):
                 self._doubted.clear()
             waited += SOON
-            if doubted or self._store.saw_older or self._watch_crds():
+            again, self._watched_later = self._watched_later, doubted or self._watch_crds()
+            if again or self._watched_later or self._store.saw_older:
                 return
 
     def _watch_crds(self) -> bool:

@@ -738,3 +738,23 @@ def test_one_that_is_refused_is_drained_all_the_same_and_moved_too(neighbours: N
     neighbours.turn()
     assert neighbours.draining() == []
     assert neighbours.api.objects[f"{MEMBERS}/web.a"]["spec"]["revision"] > member["revision"]
+
+
+def test_a_member_that_was_deleted_while_nobody_watched_is_made_anew(world: World) -> None:
+    """A watch that is opened again tells of no absence."""
+    member = "/apis/virtualip.dev/v1alpha1/virtualipmembers/web.a"
+    world.api.refuses["replace", member] = 404
+    world.edit(addresses=["192.0.2.10/32"], vrid=52)
+    with pytest.raises(ApiError):
+        world.turn()
+    world.turn()
+    assert world.api.objects[member]["spec"]["spec"]["vrid"] == 52
+    assert ("create", "/apis/virtualip.dev/v1alpha1/virtualipmembers") in world.api.writes
+
+
+def test_the_members_of_a_deleted_virtual_ip_are_forgotten_though_no_watch_tells_of_their_end(world: World) -> None:
+    del world.api.objects[VIP]
+    world.store.saw_virtual_ip({"metadata": {"name": "web", "resourceVersion": str(world.api.next_version())}}, True)
+    world.turn()
+    assert world.store.members_of("web") == {}
+    assert world.store.names() == set()

@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,12 +13,14 @@ import pytest
 from kopf._cogs.structs.references import Resource
 
 from virtualip_operator import main, workers
+from virtualip_operator.api import MEMBERS
 from virtualip_operator.handlers import make_settings
 from virtualip_operator.health import Health
 from virtualip_operator.store import Store
 from virtualip_operator.work_queue import WorkQueue
 
 DAY = 24 * 3600.0
+MEMBER = {"metadata": {"name": "web.a", "resourceVersion": "5"}, "spec": {"virtualIP": "web", "node": "a"}}
 
 
 class Deaf:
@@ -61,6 +64,58 @@ def test_what_the_api_server_did_not_serve_when_kopf_looked_is_noticed_and_kopf_
         assert not deaf.lacks(workers.PLURALS)
     finally:
         threads.stop()
+
+
+class Serves:
+    """One Member, until it is deleted, of which no watch tells."""
+
+    def __init__(self) -> None:
+        self.version = 7
+        self.there = True
+
+    def get(self, path: str) -> dict[str, Any]:
+        items = [MEMBER] if self.there and path == MEMBERS else []
+        return {"metadata": {"uid": path, "resourceVersion": str(self.version)}, "items": items}
+
+
+class Watches:
+    """All of it, from whenever it is."""
+
+    def begin_anew(self) -> None: ...
+
+    def lacks(self, _plurals: Collection[str]) -> bool:
+        return False
+
+
+def test_what_is_deleted_between_a_list_and_the_watches_that_begin_anew_is_found_soon_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """kopf opens them when it has got an answer, seconds later perhaps, and tells of no absence."""
+    monkeypatch.setattr(workers, "SOON", 0.2)
+    monkeypatch.setattr(workers, "_FIRST_LOOK", 0.01)
+    serves, store, nothing = Serves(), Store(), cast("Any", SimpleNamespace())
+    threads = workers.Workers(
+        cast("Any", serves), store, WorkQueue(), nothing, nothing, Health(), lambda: False, Watches()
+    )
+    threads.start()
+    try:
+        for at_the_start in (True, False):
+            serves.there = True
+            if not at_the_start:
+                threads.look_anew()
+            eventually(lambda: store.members_of("web"))
+            serves.there, serves.version = False, serves.version + 1
+            eventually(lambda: not store.members_of("web"))
+            serves.version += 1
+    finally:
+        threads.stop()
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_while_kopf_has_not_looked_yet_nothing_is_missing() -> None:

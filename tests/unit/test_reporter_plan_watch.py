@@ -4,6 +4,7 @@ The API here keeps state as etcd does: one revision for everything, uids, snapsh
 
 import contextlib
 import copy
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from virtualip_agent.reporter import plan_watch
 from virtualip_agent.reporter.api import ApiError, WatchEvent
+from virtualip_agent.reporter.backoff import BackOff
 from virtualip_agent.reporter.desired_directory import DesiredDirectory
 from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH
 from virtualip_agent.reporter.memory import Memory
@@ -392,3 +395,25 @@ def test_forgotten_by_hand_it_is_gone_also_from_the_memory_and_a_planned_one_is_
     scene.start()
     scene.look()
     assert scene.running() == {"db"}
+
+
+def test_a_restored_database_is_listed_at_once_however_long_the_api_was_refused_before(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is deleted in the seconds that the back-off may still last would look as if it had never been there."""
+    paused, followed = threading.Event(), threading.Event()
+
+    class Patient(BackOff):
+        def ended(self, *, failed: bool) -> float:
+            paused.set()
+            return 3600.0
+
+    monkeypatch.setattr(plan_watch, "BackOff", Patient)
+    monkeypatch.setattr(scene.watch, "_follow", followed.set)
+    scene.api.refuses = 503
+    threading.Thread(target=scene.watch.work, daemon=True).start()
+    assert paused.wait(10)
+    assert not followed.is_set()
+    scene.api.refuses = 0
+    scene.watch.replaced()
+    assert followed.wait(10)

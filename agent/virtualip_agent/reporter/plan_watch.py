@@ -65,6 +65,8 @@ class PlanWatch:
             if known:
                 desired.remember(name, known.uid, known.created)
         self._replaced = threading.Event()
+        self._called = threading.Event()
+        """There is something to list at once, though it was refused a moment ago."""
         self._end_watch: Callable[[], None] = lambda: None
         self._doubted_at = 0
         """Monotonic nanoseconds: since when it is not known which CRDs these are; 0: it is known."""
@@ -85,6 +87,7 @@ class PlanWatch:
         """The database is not the one that was seen before; from any thread. Listed anew at once: what is seen from
         now on is of the new one, and a deletion there is meant."""
         self._replaced.set()
+        self._called.set()
         # it may just have ended by itself
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             self._end_watch()
@@ -94,6 +97,7 @@ class PlanWatch:
         back_off = BackOff()
         while True:
             back_off.begin()
+            self._called.clear()
             failed = False
             try:
                 self.look()
@@ -102,7 +106,7 @@ class PlanWatch:
                 if error.status != 410:  # else the watch was away too long: list again
                     self._refused("plans cannot be read, what runs goes on", error)
                 failed = error.status != 410
-            time.sleep(back_off.ended(failed=failed))
+            self._called.wait(back_off.ended(failed=failed))
 
     def look(self) -> None:
         """Looks at all of this node's Members, and judges what is missing. ApiError."""
