@@ -86,13 +86,13 @@ def test_delete_takes_the_address_off_also_while_the_operator_is_away(house: Hou
 
 def test_a_master_that_leaves_the_plan_is_told_as_the_master_until_it_has_let_go(house: House) -> None:
     """The address answers all the while, so nobody is to be alarmed."""
-    others = {"key": "kubernetes.io/hostname", "operator": "In", "values": house.nodes[1:2]}
     with house.applied("web") as first:
+        others = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [first]}
         paths = ('.status.conditions[?(@.type=="Ready")].status', ".status.master")
         with house.watching("web", *paths) as seen:
             house.apply("web", nodeSelector={"matchExpressions": [others]})
-            second = house.wait_master("web", house.nodes[1], timeout=60)
-            house.wait("web", lambda status: first not in [entry["node"] for entry in status["nodes"]])
+            house.wait("web", lambda status: first not in [entry["node"] for entry in status["nodes"]], timeout=60)
+            second = house.wait_master("web")
             told = [tuple(line.split()) for line in seen()]
         assert list(dict.fromkeys(told)) == [("True", first), ("True", second)]
 
