@@ -452,3 +452,20 @@ def test_one_that_is_damped_keeps_the_group_where_it_is_and_a_dead_master_is_fol
     lan.power_off(server2)
     lan.run(4)
     assert lan.holder() == server1
+
+
+def test_a_group_that_did_not_run_reads_every_segment_s_queue_before_it_takes_over_any_of_them() -> None:
+    """Found by simulation: what was heard first in one segment made it MASTER of those that were not read yet."""
+    lan = GroupLan()
+    server1, server2 = lan.machine("server1", 244), lan.machine("server2", 100)
+    lan.run_until(10)
+    assert lan.holder() == server1
+    for name in (server1, server2):
+        lan.stall(name)
+    lan.run(6)
+    member = lan.node(server1, 0)
+    lower = stamp(advertisement_template(member.settings), 1, member.source, GROUP_ADDRESS)
+    lan.segments[0].inject(lower, member.source, member)
+    lan.run(0.01)
+    lan.resume(server2)
+    assert lan.masters() == [[server1], [server1]]

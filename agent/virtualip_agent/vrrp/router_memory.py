@@ -130,8 +130,10 @@ class RouterMemory:
         return _STANDING[self._phase]
 
     def willing(self, now: int) -> bool:
-        """Whether it would be MASTER now if its sync group were."""
+        """Whether it would be MASTER now if its sync group were. One that has not run for a while and was not told of
+        anything since has its queue still to read."""
         if self._phase is Phase.BACKUP:
+            self._account_for_sleep(now)
             return not self._must_ask and self._takes_over_at() <= now
         return self.standing is Standing.FOLLOWING
 

@@ -91,6 +91,10 @@ MUTANTS: Final = (
            "elif False:", (SIMULATOR,)),
     Mutant("speaks at once after a long sleep", "master_schedule", "return now < self._listens_until", "return False",
            (SIMULATOR,)),
+    Mutant("a time in which it did not run is the MASTER's silence", "master_watch",
+           "self._not_before = now + 2 * self._learned_interval", "pass", (SIMULATOR,)),
+    Mutant("a group takes over before it has read all its segments", "router_memory",
+           "            self._account_for_sleep(now)\n            return", "            return", (SIMULATOR,)),
     # ---- sync groups
     Mutant("one yields alone", "sync_group", "return self._tell_all(masters, ev.GroupYields(), now)", "return []",
            (SIMULATOR,)),

@@ -98,6 +98,7 @@ class Referee:
     def excuse(self, node: Node) -> None:
         """It was stalled: what it does now may be late."""
         sheet, now = self.sheets[node], self.clock(node)
+        waited = now - max(sheet.waiting_earliest, sheet.waiting_latest)
         sheet.waiting_latest = max(sheet.waiting_latest, now)
         sheet.slept = True
         settings = node.settings
@@ -110,7 +111,6 @@ class Referee:
             sheet.resumed_at = now
             if now - sheet.said_at > missed * interval and not sheet.handing_over:
                 sheet.silent_until = now + settings.advert_interval
-        waited = now - max(sheet.waiting_earliest, sheet.waiting_latest)
         rank = settings.rank * _RANK_STEP
         if node.core.state == "BACKUP" and waited > (missed + 1) * interval + rank + _OWN_WORK:
             sheet.not_before = now + 2 * sheet.shortest
