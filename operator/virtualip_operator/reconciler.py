@@ -291,7 +291,7 @@ class Reconciler:
             refused=standing.refused,
             members=standing.members,
             holders=tuple(sorted(n for n in others if n in entries and entries[n].state is State.MASTER)),
-            left=bool(self._outside({str(status.get("master"))}, standing.members, now)),
+            left=status.get("master") in others,
             entries=entries,
             claims=_numbered(memory, entries),
             silent=frozenset(n for n in standing.members if self._silence.is_silent(n, now, n in before)),
@@ -307,13 +307,13 @@ class Reconciler:
         )
 
     def _others(self, virtual_ip: Mapping[str, Any], members: Collection[str], now: float) -> frozenset[str]:
-        """Who takes no part, has an entry and lives: its agent takes it away itself, when it has let go."""
-        told = {entry["node"] for entry in (virtual_ip.get("status") or {}).get("nodes") or ()}
-        return self._outside(told, members, now)
-
-    def _outside(self, nodes: set[str], members: Collection[str], now: float) -> frozenset[str]:
-        there = {node.name for node in self._store.nodes()}
-        return frozenset(n for n in nodes & there - set(members) if not self._silence.is_silent(n, now, False))
+        """Who takes no part, has an entry (or was told of as the MASTER) and lives: its agent takes its entry away
+        itself, when it has let go."""
+        status = virtual_ip.get("status") or {}
+        told = {entry["node"] for entry in status.get("nodes") or ()} | {status.get("master", "")}
+        outside = told.difference(members, ("",))
+        there = {node.name for node in self._store.nodes()} if outside else set()
+        return frozenset(n for n in outside & there if not self._silence.is_silent(n, now, False))
 
     def _renewals(self, members: tuple[str, ...]) -> tuple[float, ...]:
         return tuple(self._silence.renewed_at(node) for node in members)

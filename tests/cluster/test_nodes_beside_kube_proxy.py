@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import pytest
 import yaml
@@ -30,9 +29,6 @@ from web_pods import (
     place,
     web_pods,
 )
-
-if TYPE_CHECKING:
-    from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(300)]
 
@@ -95,10 +91,7 @@ def asking(client: ClusterClient, house: House, doors: Sequence[Door] = DOORS) -
     """A client at each of these doors, all of which answer by now; what they saw is there after the end of `with`."""
     results: dict[Door, ProbeResult] = {}
     with ExitStack() as stack:
-        probers = {
-            door: Prober(cast("Host", client), f"{house.vip}:{door.port}", ASKED_EVERY, web_asker.__file__)
-            for door in doors
-        }
+        probers = {door: Prober(client, f"{house.vip}:{door.port}", ASKED_EVERY, web_asker.__file__) for door in doors}
         for prober in probers.values():
             stack.enter_context(prober)
             prober.wait_for_answer()

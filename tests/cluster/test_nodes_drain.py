@@ -9,35 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 
 from barecluster import image
-from client import Prober
+from client import asked
 from house import NAMESPACE, REPOSITORY, ClusterClient, House
 from logind import Logind
 from virtualip_api.status import format_time, parse_time
-
-if TYPE_CHECKING:
-    from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
 
 LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 DEAF_TO_SIGTERM = 3
 """Seconds for which the pod of these tests outlives its eviction."""
-
-
-@contextmanager
-def asked(client: ClusterClient, house: House, what: str) -> Iterator[Prober]:
-    """A client asks the VIP every millisecond meanwhile, and never waits longer than 50 ms for an answer."""
-    with Prober(cast("Host", client), house.vip) as prober:
-        began = prober.wait_for_answer()
-        yield prober
-    gap = prober.result.longest_gap(since=began)
-    print(f"{what}: longest gap {gap.ms:.1f} ms (noise {prober.result.noise_ms:.1f} ms)")
-    assert gap.ms < max(50, prober.result.noise_ms * 1.5)
 
 
 @contextmanager
@@ -49,9 +35,9 @@ def cordons(house: House) -> Iterator[None]:
         house.kubectl("uncordon", *house.nodes)
 
 
-def moves(house: House) -> list[tuple[str, str]]:
-    """Every change of MASTER that the status tells of, the newest first."""
-    return [(move.get("from", ""), move["to"]) for move in house.status("web").get("lastMoves", [])]
+def ways(moves: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """From whom to whom."""
+    return [(move.get("from", ""), move["to"]) for move in moves]
 
 
 def settled(house: House) -> str:
@@ -83,7 +69,7 @@ def test_kubectl_drain_moves_the_vip_before_the_pods_are_gone_and_uncordon_bring
         house.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
         house.kubectl("wait", "--for=condition=Ready", "pod/evicted", "--timeout=60s", timeout=70)
         causes = house.watching("web", ".status.lastMove")
-        with asked(cluster_client, house, "kubectl drain and uncordon"), causes as told:
+        with asked(cluster_client, house.vip, "kubectl drain and uncordon"), causes as told:
             began = time.time()
             # the operator has an emptyDir; a pod without a controller needs --force
             flags = ("--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s")
@@ -106,14 +92,14 @@ def test_every_node_cordoned_somebody_holds_it_and_nothing_goes_round(
 ) -> None:
     house = own_house_only
     with house.applied("web", preempt=preempt) as master, cordons(house):
-        with asked(cluster_client, house, f"all cordoned, preempt: {preempt}"):
+        with asked(cluster_client, house.vip, f"all cordoned, preempt: {preempt}"):
             for number, node in enumerate([master, *(node for node in house.nodes if node != master)], 1):
                 house.kubectl("cordon", node)
                 house.wait("web", lambda status, n=number: _draining(status) == n)  # type: ignore[misc]
             holder = settled(house)
-            before = moves(house)
+            before = house.moves("web")
             time.sleep(5)  # fifty intervals, in which it would go round
-            assert (house.holders(), moves(house)) == ([holder], before)
+            assert (house.holders(), house.moves("web")) == ([holder], before)
             house.kubectl("uncordon", master)
             # By the rules of preemption: where it is allowed the one that does not drain is the better one.
             house.wait("web", lambda status: _draining(status) == len(house.nodes) - 1)
@@ -135,7 +121,7 @@ def test_with_preempt_false_a_cordon_moves_it_all_the_same_with_its_sync_group_a
         house.apply("second", vrid=52, addresses=["192.168.122.201/32"], preempt=False, syncGroup="edge")
         try:
             house.wait_master("second", master)
-            with asked(cluster_client, house, "cordon, preempt: false, sync group"):
+            with asked(cluster_client, house.vip, "cordon, preempt: false, sync group"):
                 house.kubectl("cordon", master)
                 house.wait("web", lambda status: status.get("master") not in (master, None))
                 now = house.wait_master("web")
@@ -178,7 +164,7 @@ def test_a_planned_move_ends_by_itself_and_not_while_the_operator_is_away(
     first, second, target = house.nodes[:3]
     # The target is the better of the two, so that it is the one also where the first node has its plan a while before.
     bases = [{"nodeName": n, "priority": base} for n, base in ((first, 244), (second, 236), (target, 240))]
-    with house.applied("web", nodePriorities=bases), asked(cluster_client, house, "planned move and its end"):
+    with house.applied("web", nodePriorities=bases), asked(cluster_client, house.vip, "planned move and its end"):
         ends = time.time() + 25
         house.kubectl(
             "annotate", "virtualip", "web",
@@ -186,7 +172,7 @@ def test_a_planned_move_ends_by_itself_and_not_while_the_operator_is_away(
         )  # fmt: skip
         status = house.wait("web", lambda status: status.get("master") == target)
         house.wait_master("web", target)
-        assert moves(house)[0] == (first, target)  # at once, and not by way of the second
+        assert ways(house.moves("web"))[0] == (first, target)  # at once, and not by way of the second
         assert f"moved to {target} until" in next(c for c in status["conditions"] if c["type"] == "Accepted")["message"]
         with house.operator_away():
             time.sleep(max(0.0, ends + 3 - time.time()))
@@ -202,7 +188,7 @@ def test_a_node_that_is_shut_down_hands_over_and_takes_it_back_when_it_has_boote
     house = own_house_only
     assert house.own is not None
     node = house.own.node(house.nodes[0])
-    with house.applied("web"), asked(cluster_client, house, "systemctl reboot"):
+    with house.applied("web"), asked(cluster_client, house.vip, "systemctl reboot"):
         node.shut_down()
         house.wait("web", lambda status: status.get("master") == house.nodes[1])
         node.power_on()
@@ -222,7 +208,7 @@ def test_a_graceful_node_shutdown_ends_the_agent_with_the_critical_pods_and_it_h
     with (
         Logind(node, grace=8, critical=6) as logind,
         house.applied("web"),
-        asked(cluster_client, house, "graceful node shutdown"),
+        asked(cluster_client, house.vip, "graceful node shutdown"),
     ):
         house.wait_master("web", node.name)
         logind.prepare_for_shutdown()
@@ -258,14 +244,13 @@ def test_an_upgrade_under_load_moves_no_more_than_it_must(
     house.own.load_image(other.tag, other.archive)
     with house.applied("web") as master:
         for tag in (other.tag, image.TAG):
-            known = moves(house)
-            with asked(cluster_client, house, f"upgrade to {tag}"):
+            known = house.moves("web")
+            with asked(cluster_client, house.vip, f"upgrade to {tag}"):
                 house.kubectl("-n", NAMESPACE, "set", "image", "daemonset/virtualip-agent", f"*={tag}")
                 house.kubectl("-n", NAMESPACE, "set", "image", "deployment/virtualip-operator", f"*={tag}")
                 for what in ("daemonset/virtualip-agent", "deployment/virtualip-operator"):
                     house.kubectl("-n", NAMESPACE, "rollout", "status", what, "--timeout=240s", timeout=250)
                 house.wait_master("web", master)
-            new = moves(house)[: len(moves(house)) - len(known)]
-            assert new == [(house.nodes[1], master), (master, house.nodes[1])]
+            assert ways(house.moves("web", known)) == [(house.nodes[1], master), (master, house.nodes[1])]
             pods = house.get("-n", NAMESPACE, "pods", "-l", "app.kubernetes.io/component=agent")["items"]
             assert {container["image"] for pod in pods for container in pod["spec"]["containers"]} == {tag}

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,7 +12,6 @@ from house import NAMESPACE, ClusterClient, House
 
 if TYPE_CHECKING:
     from barecluster.node import Node
-    from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -54,7 +53,7 @@ def test_an_empty_etcd_moves_nothing_and_kubelets_restarted_when_all_is_applied_
     one that it knows."""
     house, (first, second, _) = own_house_only, own_house_only.cluster.nodes
     with house.applied("web"):
-        with Prober(cast("Host", cluster_client), house.vip) as prober:
+        with Prober(cluster_client, house.vip) as prober:
             began = prober.wait_for_answer()
             with house.nobody_moves():
                 lose_everything(house)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,14 +12,11 @@ from client import Prober
 from house import NAMESPACE, ClusterClient, House
 from virtualip_api.status import parse_time
 
-if TYPE_CHECKING:
-    from segment import Host
-
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
 
 
 def probe(client: ClusterClient, house: House) -> Prober:
-    return Prober(cast("Host", client), house.vip)
+    return Prober(client, house.vip)
 
 
 def test_from_apply_to_answering_in_less_than_2_seconds(own_house_only: House, cluster_client: ClusterClient) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,6 @@ from house import ClusterClient, House
 
 if TYPE_CHECKING:
     from barecluster.node import Node
-    from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(300)]
 
@@ -72,7 +71,7 @@ def test_both_families_of_one_virtual_ip_move_as_one(own_house_only: House, clus
         assert [(one["family"], one["state"]) for one in said["families"]] == [("IPv4", "MASTER"), ("IPv6", "MASTER")]
         wait_where(house, first, house.vip, VIP6)
         for address in (house.vip, VIP6):
-            with Prober(cast("Host", cluster_client), address) as prober:
+            with Prober(cluster_client, address) as prober:
                 prober.wait_for_answer()
         assert house.kubectl("get", "vip", "web").splitlines()[1].split()[1] == f"{house.vip}/32,{VIP6}/128"
 
@@ -98,7 +97,7 @@ def test_ipv6_alone(own_house_only: House, cluster_client: ClusterClient) -> Non
     house = own_house_only
     with sample(house, "ipv6"):
         wait_where(house, house.nodes[0], VIP6)
-        with Prober(cast("Host", cluster_client), VIP6) as prober:
+        with Prober(cluster_client, VIP6) as prober:
             prober.wait_for_answer()
         assert "families" not in entry(house.status("web"), house.nodes[0])
 
@@ -147,7 +146,7 @@ def test_a_new_unicast_member_speaks_only_after_the_others_know_it_and_is_heard_
             house.wait_master("web", third)
             wait_where(house, third, house.vip)
 
-            with Prober(cast("Host", cluster_client), house.vip) as prober:
+            with Prober(cluster_client, house.vip) as prober:
                 began = prober.wait_for_answer()
                 house.kubectl("label", "node", third, "edge-")
                 house.wait_master("web", first)

@@ -6,21 +6,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from barecluster import image
 from barecluster.layout import CONTROL_PLANE
-from client import Prober
+from client import asked
 from hands import Hands
 from house import NAMESPACE, REPOSITORY, ClusterClient, House
 from logind import Logind
 
 if TYPE_CHECKING:
     from barecluster.node import Node
-    from segment import Host
 
 pytestmark = [pytest.mark.nodes, pytest.mark.power, pytest.mark.timeout(400)]
 
@@ -140,10 +139,10 @@ def test_from_cold_the_vip_is_up_before_the_api_server_and_is_adopted_and_given_
 ) -> None:
     house, cluster, (first, second) = own_house_only, own_house_only.own, cold
     assert cluster is not None
-    with Prober(cast("Host", cluster_client), house.vip) as prober:
-        booted = time.monotonic()
-        began = prober.wait_for_answer(60)
-        print(f"cold: the kubelets start -> the VIP answers after {began - booted:.1f} s, without an API server")
+    booted = time.monotonic()
+    with asked(cluster_client, house.vip, "adopted, given back, static pod removed", 60):
+        took = time.monotonic() - booted
+        print(f"cold: the kubelets start -> the VIP answers after {took:.1f} s, without an API server")
         before = wait_source(first, "Manifest")
         wait_holder(house, first.name)
 
@@ -167,9 +166,6 @@ def test_from_cold_the_vip_is_up_before_the_api_server_and_is_adopted_and_given_
         said(house, first.name, "taking its place")
         wait_source(first, "Manifest")
         wait_holder(house, first.name)
-    gap = prober.result.longest_gap(since=began)
-    print(f"adopted, given back, static pod removed: longest gap {gap.ms:.1f} ms (noise {prober.result.noise_ms:.1f})")
-    assert gap.ms < max(50, prober.result.noise_ms * 1.5)
 
 
 @pytest.mark.long
@@ -191,18 +187,13 @@ def test_a_graceful_node_shutdown_takes_the_vip_nowhere_and_back_where_the_stati
         # a pod that is still being started is ended when it has been
         house.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset/virtualip-agent", "--timeout=90s", timeout=100)
         house.wait_master("web", node.name)
-        known = house.status("web")["lastMoves"]
-        with Prober(cast("Host", cluster_client), house.vip) as prober:
-            began = prober.wait_for_answer()
+        known = house.moves("web")
+        with asked(cluster_client, house.vip, "graceful node shutdown, static pod"):
             logind.prepare_for_shutdown()
             wait_holder(house, house.nodes[1])
             house.wait_master("web", house.nodes[1])
-        moves = house.status("web")["lastMoves"]
         # to the second, or by way of the third, whose skew_time is 1.5 ms longer
-        assert node.name not in [move["to"] for move in moves[: len(moves) - len(known)]]
+        assert node.name not in [move["to"] for move in house.moves("web", known)]
         node.shut_down()
         node.power_on()
         house.own.wait_for_nodes()
-    gap = prober.result.longest_gap(since=began)
-    print(f"graceful node shutdown, static pod: longest gap {gap.ms:.1f} ms (noise {prober.result.noise_ms:.1f} ms)")
-    assert gap.ms < max(50, prober.result.noise_ms * 1.5)

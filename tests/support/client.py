@@ -22,9 +22,10 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from segment import Host
@@ -76,10 +77,17 @@ class ProbeResult:
         return self.longest_gap().ms
 
 
+class Machine(Protocol):
+    """Where a Prober runs: a Host of a segment, or the cluster's machine that is no node."""
+
+    def popen(self, command: list[str], *, stdout: int, stderr: int) -> "subprocess.Popen[str]":
+        """A process in its network namespace."""
+
+
 class Prober:
     """Asks by ICMP echo from a host's namespace, or as another program does (web_asker.py)."""
 
-    def __init__(self, host: "Host", address: str, interval: float = 0.001, program: str = __file__) -> None:
+    def __init__(self, host: Machine, address: str, interval: float = 0.001, program: str = __file__) -> None:
         self._process = host.popen(
             [sys.executable, program, address, str(interval)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -121,6 +129,19 @@ class Prober:
             return "no answer yet"
         assert self._process.stderr is not None
         return self._process.stderr.read()
+
+
+@contextmanager
+def asked(host: Machine, address: str, what: str, timeout: float = 15.0) -> Iterator[Prober]:
+    """A client asks the address every millisecond meanwhile, and never waits longer than 50 ms for an answer.
+
+    timeout: seconds until the first one."""
+    with Prober(host, address) as prober:
+        began = prober.wait_for_answer(timeout)
+        yield prober
+    gap = prober.result.longest_gap(since=began)
+    print(f"{what}: longest gap {gap.ms:.1f} ms (noise {prober.result.noise_ms:.1f} ms)")
+    assert gap.ms < max(50, prober.result.noise_ms * 1.5)
 
 
 class ArpObserver:

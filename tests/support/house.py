@@ -185,6 +185,10 @@ class House:
             and all(entry["state"] in ("MASTER", "BACKUP") for entry in entries)
         )
 
+    def moves(self, name: str, known: Sequence[dict[str, str]] = ()) -> list[dict[str, str]]:
+        """The changes of MASTER that the status tells of, the newest first, without those that are known."""
+        return [move for move in self.status(name).get("lastMoves", []) if move not in known]
+
     def transitions(self, name: str) -> dict[str, str]:
         """By node when it last changed its state, as its entry says."""
         return {entry["node"]: entry["lastTransitionTime"] for entry in self.wait_told(name)["nodes"]}

@@ -109,7 +109,9 @@ class Referee:
             return
         if node.core.is_master and now - sheet.said_at > missed * settings.advert_interval:
             sheet.resumed_at = now
-            if now - sheet.said_at > missed * interval and not sheet.handing_over:
+            # in which a short stop changes nothing
+            listens = sheet.said_at < sheet.silent_until and now - sheet.silent_until <= settings.advert_interval
+            if now - sheet.said_at > missed * interval and not sheet.handing_over and not listens:
                 sheet.silent_until = now + settings.advert_interval
         rank = settings.rank * _RANK_STEP
         if node.core.state == "BACKUP" and waited > (missed + 1) * interval + rank + _OWN_WORK:
