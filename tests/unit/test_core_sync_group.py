@@ -469,3 +469,25 @@ def test_a_group_that_did_not_run_reads_every_segment_s_queue_before_it_takes_ov
     lan.run(0.01)
     lan.resume(server2)
     assert lan.masters() == [[server1], [server1]]
+
+
+def test_a_router_that_waited_for_its_group_when_it_was_stopped_listens_anew_with_it() -> None:
+    """Found by simulation: it had no timer any more by which it could know that it did not run."""
+    lan = GroupLan()
+    server1, server2 = lan.machine("server1", 244), lan.machine("server2", 100)
+    lan.run_until(10)
+    lan.segments[0].cut(lan.node(server1, 0))
+    lan.run(5)
+    assert lan.masters() == [[server1], [server1]]  # server2 would take over the first, and hears server1 in the second
+    for name in (server1, server2):
+        lan.stall(name)
+    lan.segments[0].heal()
+    lan.run(6)
+    member = lan.node(server1, 1)
+    lower = stamp(advertisement_template(member.settings), 1, member.source, GROUP_ADDRESS)
+    lan.segments[1].inject(lower, member.source, member)
+    lan.run(0.01)
+    lan.resume(server2)
+    assert lan.masters() == [[server1], [server1]]
+    lan.run(2)
+    assert lan.masters() == [[server1, server2], [server1, server2]]

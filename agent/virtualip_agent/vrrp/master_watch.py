@@ -41,7 +41,8 @@ class MasterWatch:
         self._seen_at: int | None = None
         """The last time `master` was heard, also one that we may preempt."""
         self._master_priority = 0
-        self._learned_interval = settings.advert_interval
+        self.interval = settings.advert_interval
+        """Nanoseconds between the advertisements of the MASTER that is heard; ours where none is."""
         self._not_before = 0
         """A moment before which we do not take over, unless we have heard of a MASTER by then."""
         self._resigned_at: int | None = None
@@ -59,7 +60,7 @@ class MasterWatch:
         self._listening_since = now
         self._seen_at = None
         self.master = b""
-        self._learned_interval = settings.advert_interval
+        self.interval = settings.advert_interval
         return True
 
     def deafen(self) -> None:
@@ -80,7 +81,7 @@ class MasterWatch:
         self.adopted = False
         self._seen_at = self._resigned_at = None
         self._preemption.forget()
-        self._learned_interval = settings.advert_interval
+        self.interval = settings.advert_interval
 
     def moved(self, now: int) -> None:
         """A living MASTER was preempted: by us, or we were it, or of others one by another."""
@@ -110,7 +111,7 @@ class MasterWatch:
     def learn(self, advertisement: Advertisement) -> None:
         """RFC 9568, section 6.4.2: the MASTER's interval is the one to wait by. With v2 only a member's can differ from
         ours (acceptance.py): then an edit has reached half of the nodes, and the same holds."""
-        self._learned_interval = advertisement.interval
+        self.interval = advertisement.interval
 
     def settings_changed(self, own_priority: int, settings: Settings, now: int) -> None:
         """An edit. While a MASTER is heard its interval stays: ours will be its own when the edit has reached it."""
@@ -119,9 +120,9 @@ class MasterWatch:
 
     def _unlearn(self, settings: Settings, now: int) -> None:
         """The interval of a MASTER that is gone, by its skew_time (under an interval) too, says nothing of the next."""
-        patience = (settings.down_timer_adverts + 1) * self._learned_interval
+        patience = (settings.down_timer_adverts + 1) * self.interval
         if self._seen_at is None or now - self._seen_at > patience:
-            self._learned_interval = settings.advert_interval
+            self.interval = settings.advert_interval
 
     def heard(
         self, advertisement: Advertisement, source: bytes, own_priority: int, settings: Settings, now: int
@@ -191,14 +192,14 @@ class MasterWatch:
 
     def _silent(self, settings: Settings, now: int) -> bool:
         """Whether the MASTER has missed as many advertisements as it may."""
-        return self._seen_at is None or now - self._seen_at > settings.down_timer_adverts * self._learned_interval
+        return self._seen_at is None or now - self._seen_at > settings.down_timer_adverts * self.interval
 
     def slept(self, due: int, now: int) -> bool:
         """What was due a while ago is done only `now`: did we not run meanwhile? Then a MASTER is listened for anew,
         for two intervals: one that slept as we did listens itself for one."""
-        if now - due <= max(self._learned_interval, _LATE):
+        if now - due <= max(self.interval, _LATE):
             return False
-        self._not_before = now + 2 * self._learned_interval
+        self._not_before = now + 2 * self.interval
         return True
 
     # ---- what follows from them
@@ -208,7 +209,7 @@ class MasterWatch:
         return max(self._not_before, self._silent_at(own_priority, settings))
 
     def _silent_at(self, own_priority: int, settings: Settings) -> int:
-        interval = self._learned_interval
+        interval = self.interval
         skew = skew_time(settings.version, own_priority, interval)
         skew += settings.rank * min(_RANK_STEP, interval // 20)
         if self.adopted:

@@ -158,7 +158,8 @@ class RouterMemory:
             case Phase.BACKUP:
                 self.deadline = self._takes_over_at()
                 if self.fitness.group is not None and self.willing(now):
-                    self.deadline = None  # it would take over, and waits for the others of its group
+                    # it would take over, and waits for the others of its group; should it not run meanwhile, it knows
+                    self.deadline = now + self._watch.interval
             case Phase.MASTER if self._hand_over is not None:
                 self.deadline = self._hand_over.deadline
             case Phase.MASTER:

@@ -52,7 +52,7 @@ MUTANTS: Final = (
            "if self._resigned_at is None and self.master in", "if self.master in"),
     Mutant("priority 0 taken back is not believed", "master_watch",
            "        self._resigned_at = None\n        self._master_priority", "        self._master_priority"),
-    Mutant("learns no interval", "master_watch", "self._learned_interval = advertisement.interval", "pass"),
+    Mutant("learns no interval", "master_watch", "self.interval = advertisement.interval", "pass"),
     Mutant("takes over without the addresses", "virtual_router",
            "effects += (fx.AddAddresses(), fx.SendGratuitousArp(first=True))\n        self._advertise",
            "effects += (fx.SendGratuitousArp(first=True),)\n        self._advertise"),
@@ -92,7 +92,7 @@ MUTANTS: Final = (
     Mutant("speaks at once after a long sleep", "master_schedule", "return now < self._listens_until", "return False",
            (SIMULATOR,)),
     Mutant("a time in which it did not run is the MASTER's silence", "master_watch",
-           "self._not_before = now + 2 * self._learned_interval", "pass", (SIMULATOR,)),
+           "self._not_before = now + 2 * self.interval", "pass", (SIMULATOR,)),
     Mutant("a group takes over before it has read all its segments", "router_memory",
            "            self._account_for_sleep(now)\n            return", "            return", (SIMULATOR,)),
     # ---- sync groups

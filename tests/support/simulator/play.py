@@ -157,6 +157,8 @@ class Player:
             case "stop" if runs:
                 lan.stop(machine)
             case "stall" | "stall_deaf" if runs:
+                for node in nodes:
+                    self.referee.stopped(node)
                 lan.stall(machine, deaf=verb == "stall_deaf")
             case "resume" if stalled:
                 self._resume(machine)

@@ -65,6 +65,8 @@ class Sheet:
     priority: int = 0
     moves: int = 0
     """Take-overs, and rises of the priority that is heard: no fewer than the preemptions that this process saw."""
+    stopped_at: int = 0
+    """The beginning of the last time in which it did not run."""
     silent_until: int = 0
     """MASTER: it was stopped for so long that it listens before it speaks again."""
     resumed_at: int = 0
@@ -95,6 +97,10 @@ class Referee:
             adopted=node.holds, shortest=interval, longest=interval, slowest=interval, waiting_earliest=now
         )
 
+    def stopped(self, node: Node) -> None:
+        """It does not run from now."""
+        self.sheets[node].stopped_at = self.clock(node)
+
     def excuse(self, node: Node) -> None:
         """It was stalled: what it does now may be late."""
         sheet, now = self.sheets[node], self.clock(node)
@@ -114,7 +120,8 @@ class Referee:
             if now - sheet.said_at > missed * interval and not sheet.handing_over and not listens:
                 sheet.silent_until = now + settings.advert_interval
         rank = settings.rank * _RANK_STEP
-        if node.core.state == "BACKUP" and waited > (missed + 1) * interval + rank + _OWN_WORK:
+        stood_still = now - sheet.stopped_at > 2 * interval + _OWN_WORK
+        if node.core.state == "BACKUP" and stood_still and waited > (missed + 1) * interval + rank + _OWN_WORK:
             sheet.not_before = now + 2 * sheet.shortest
 
     # ---- sync groups
