@@ -12,7 +12,7 @@ import pytest
 
 from barecluster import Cluster
 from reporter_harness import NAMESPACE, Administrator, eventually
-from virtualip_agent.reporter.api import Api, ApiError
+from virtualip_agent.reporter.api import MERGE, Api, ApiError
 from virtualip_agent.reporter.entry import VIRTUAL_IPS_PATH, apply_body, status_path
 from virtualip_agent.reporter.plan_watch import MEMBERS_PATH
 from virtualip_api.names import field_manager, lease_name
@@ -103,6 +103,11 @@ def web(administrator: Administrator, agents: Mapping[str, Api]) -> Administrato
     return administrator
 
 
+def merge(api: Api, body: Mapping[str, Any], manager: str) -> None:
+    """A merge patch of web's status."""
+    api._request("PATCH", status_path("web"), {"fieldManager": manager}, body, MERGE)
+
+
 def refused(action: Any) -> bool:
     """Whether the API server refuses it, as one does who understood."""
     try:
@@ -163,16 +168,42 @@ def test_no_other_nodes_entry(web: Administrator, agents: Mapping[str, Api], nod
 def test_no_other_nodes_entry_is_taken_away(web: Administrator, agents: Mapping[str, Api]) -> None:
     before = status_of(web)
     assert refused(lambda: agents[ME].apply(status_path("web"), apply_body("web", None), field_manager(OTHER)))
-    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": {"nodes": []}}))
-    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": None}))
+    for manager in (field_manager(ME), field_manager(OTHER)):
+        assert refused(lambda manager=manager: merge(agents[ME], {"status": {"nodes": []}}, manager))
+        assert refused(lambda manager=manager: merge(agents[ME], {"status": None}, manager))
     assert status_of(web) == before
+
+
+@pytest.mark.parametrize("manager", [field_manager(OTHER), OPERATOR, "kubectl"])
+def test_it_writes_in_nobody_elses_name(web: Administrator, agents: Mapping[str, Api], manager: str) -> None:
+    """By server-side apply values alone say too little: who owns an entry could be made to let it fall."""
+    found = web.get("virtualip", "web")
+    assert found is not None
+    nodes = [entry(OTHER), entry(ME, message="another")]
+    body = {**apply_body("web", None), "status": {"nodes": nodes}}
+    assert refused(lambda: agents[ME].apply(status_path("web"), body, manager))
+    assert refused(lambda: merge(agents[ME], {"status": {"nodes": nodes}}, manager))
+    assert web.get("virtualip", "web") == found
+    assert not refused(lambda: merge(agents[ME], {"status": {"nodes": nodes}}, field_manager(ME)))
+
+
+def test_a_node_whose_name_is_too_long_for_a_field_manager_writes_by_its_hash(
+    web: Administrator, tmp_path: Path
+) -> None:
+    name = "n" * 113
+    agent = Api(web.agent_kubeconfig(name, tmp_path / "long"))
+    body = apply_body("web", entry(name))
+    for manager in (field_manager(ME), "kubectl"):
+        assert refused(lambda manager=manager: agent.apply(status_path("web"), body, manager))
+    agent.apply(status_path("web"), body, field_manager(name))
+    assert web.entries("web")[name] == entry(name)
 
 
 @pytest.mark.parametrize("field", sorted(OTHERS_STATUS))
 def test_nothing_that_is_the_operators(web: Administrator, agents: Mapping[str, Api], field: str) -> None:
     before = status_of(web)
-    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": {field: OTHERS_STATUS[field]}}))
-    assert refused(lambda: agents[ME].merge(status_path("web"), {"status": {field: None}}))
+    assert refused(lambda: merge(agents[ME], {"status": {field: OTHERS_STATUS[field]}}, field_manager(ME)))
+    assert refused(lambda: merge(agents[ME], {"status": {field: None}}, field_manager(ME)))
     assert status_of(web) == before
 
 
@@ -180,7 +211,7 @@ def test_spec_and_metadata_sent_with_a_status_change_nothing(web: Administrator,
     before = web.get("virtualip", "web")
     assert before is not None
     body = {"metadata": {"labels": {"a": "b"}, "annotations": {"a": "b"}, "finalizers": ["a/b"]}, "spec": {"vrid": 7}}
-    agents[ME].merge(status_path("web"), body)
+    merge(agents[ME], body, field_manager(ME))
     after = web.get("virtualip", "web")
     assert after is not None
     assert after["spec"] == before["spec"]
@@ -203,6 +234,8 @@ def test_its_own_lease_and_no_other(web: Administrator, agents: Mapping[str, Api
     assert refused(lambda: agents[ME].merge(f"{LEASES}/{lease_name(ME)}", {"spec": {"holderIdentity": OTHER}}))
     assert refused(lambda: agents[ME].merge(f"{LEASES}/{lease_name(OTHER)}", {"spec": {"leaseDurationSeconds": 9}}))
     assert refused(lambda: agents[ME].create(LEASES, lease_body("virtualip-gamma", ME)))
+    kept = {"metadata": {"finalizers": ["example.com/never"]}}
+    assert refused(lambda: agents[ME].merge(f"{LEASES}/{lease_name(ME)}", kept))
     elsewhere = LEASES.replace(NAMESPACE, "kube-system")
     assert refused(lambda: agents[ME].create(elsewhere, lease_body(lease_name(ME), ME)))
     assert refused(lambda: agents[ME].get(elsewhere))
