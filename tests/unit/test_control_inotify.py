@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from virtualip_agent.control.inotify import Happened
 
 
+MOST_QUEUED = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+
+
 @contextlib.contextmanager
 def no_instance_left() -> Iterator[None]:
     """No further descriptor: to inotify_init1(2) the same error as no further instance."""
@@ -45,4 +48,37 @@ async def test_without_an_instance_watching_fails_and_says_once_which_limit_it_i
     assert said == [""]
     (tmp_path / "new").touch()
     assert "new" in (await asyncio.wait_for(happened.get(), 10)).names
+    inotify.close()
+
+
+async def test_events_that_were_lost_may_have_said_that_a_watch_has_ended_and_what_was_told_is_told_all_the_same(
+    tmp_path: Path,
+) -> None:
+    happened: asyncio.Queue[Happened] = asyncio.Queue()
+    inotify = Inotify()
+    inotify.watch(str(tmp_path), happened.put_nowait)
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.touch()
+    for _ in range(MOST_QUEUED // 4 + 1):
+        first.rename(second)
+        second.rename(first)
+    told = await asyncio.wait_for(happened.get(), 10)
+    assert (told.gone, told.unknown, told.names) == (True, True, frozenset({"first", "second"}))
+    inotify.close()
+
+
+def fails(_: "Happened") -> None:
+    raise ZeroDivisionError
+
+
+async def test_a_callback_that_fails_costs_nobody_else_an_event(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    happened: asyncio.Queue[Happened] = asyncio.Queue()
+    inotify = Inotify()
+    inotify.watch(str(tmp_path), fails)
+    inotify.watch(str(tmp_path), happened.put_nowait)
+    (tmp_path / "new").touch()
+    assert "new" in (await asyncio.wait_for(happened.get(), 10)).names
+    assert "ZeroDivisionError" in caplog.text
     inotify.close()

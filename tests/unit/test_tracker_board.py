@@ -1,7 +1,9 @@
 """All trackers of the node: an edit restarts what it changes and nothing else."""
 
+from collections.abc import Callable
+
 from virtualip_agent.control.trackers.base import Check, Origin, Report, RunningTracker
-from virtualip_agent.control.trackers.board import TrackerBoard
+from virtualip_agent.control.trackers.board import START_AGAIN, TrackerBoard
 from virtualip_agent.ipc import Contribution
 from virtualip_api.trackers import FileTracker, ProcessTracker, Tracker, TrackerKind
 
@@ -27,9 +29,19 @@ class World:
         """Of each that was started."""
         self.changed: list[str] = []
         self._first = first
-        self.board = TrackerBoard(self._start, self.changed.append, decided)
+        self.later: list[Callable[[], None]] = []
+        """What is to be done in START_AGAIN."""
+        self.refused = ""
+        """Why nothing can be started."""
+        self.board = TrackerBoard(self._start, self.changed.append, self._later, decided)
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        assert seconds == START_AGAIN
+        self.later.append(action)
 
     def _start(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker:
+        if self.refused:
+            raise OSError(self.refused)
         running = Running(check, report)
         self.resumed.append(origin.resumed)
         self.started.append(running)
@@ -180,3 +192,25 @@ def test_a_renamed_tracker_keeps_its_result_until_it_has_its_own() -> None:
     assert world.board.contributions("web") == {"httpd": before}
     assert world.resumed[-1]
     assert len(world.alive) == 2
+
+
+def test_what_could_not_be_started_is_tried_again_until_it_runs() -> None:
+    """Once there was no descriptor left for a moment, and the VirtualIP was FAULT for good."""
+    world = World()
+    world.refused = "no descriptor left"
+    trackers = (tracker("first"), tracker("second"))
+    world.board.run({"web": trackers, "other": (tracker(),)})
+    assert [status.message for status in world.board.statuses("web")] == ["cannot be started: no descriptor left"] * 2
+    (again,) = world.later  # one for all
+    again()
+    assert world.changed == []
+    world.refused = ""
+    world.later[1]()
+    assert len(world.alive) == 3
+    for running in world.started:
+        running.report(Check(True, "running"))
+    assert world.board.contributions("web")["first"] == Contribution(10)
+    assert set(world.changed) == {"web", "other"}
+    world.board.run({"web": trackers})
+    assert len(world.started) == 3
+    assert len(world.later) == 2

@@ -64,7 +64,9 @@ class Duty:
         self._pods = PodTable(options.run, self._inotify)
         facilities = Facilities(self._inotify, self._processes, self._links, spawner, self._pods, options.host_root)
         decided = {virtual_ip_of(router) for router in link.hello.decided} if link.hello is not None else ()
-        self._board = TrackerBoard(facilities.start, self._tracker_changed, decided)
+        self._board = TrackerBoard(
+            facilities.start, self._tracker_changed, asyncio.get_running_loop().call_later, decided
+        )
         self._history = History(history_path(options.run))
         self._witness = Witness(self._witnessed, self._count)
         self._first_look = FirstLook(link.answer)

@@ -21,8 +21,8 @@ CLOSE_WRITE: Final = int(flags.CLOSE_WRITE)
 MODIFY: Final = int(flags.MODIFY)
 _CREATE: Final = int(flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE)
 _SELF: Final = int(flags.DELETE_SELF | flags.MOVE_SELF | flags.ATTRIB)
-_GONE: Final = int(flags.IGNORED | flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT)
 _OVERFLOW: Final = int(flags.Q_OVERFLOW)
+_GONE: Final = int(flags.IGNORED | flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT) | _OVERFLOW
 # One mask for everybody, as two watches of one inode are one watch to the kernel.
 _MASK: Final = CLOSE_WRITE | MODIFY | _CREATE | _SELF
 
@@ -37,7 +37,8 @@ class Happened:
 
     @property
     def gone(self) -> bool:
-        """Whether the watch is, or will soon be, of no use: the inode was deleted, moved or unmounted."""
+        """Whether the watch is, or may soon be, of no use: the inode was deleted, moved or unmounted, or events were
+        lost that may have said so."""
         return bool(self.mask & _GONE)
 
     @property
@@ -123,14 +124,18 @@ class Inotify:
             if event.name:
                 names.setdefault(event.wd, set()).add(os.fsdecode(event.name))
         if -1 in masks:
-            masks |= dict.fromkeys(self._watches, _OVERFLOW)
+            for descriptor in self._watches:
+                masks[descriptor] = masks.get(descriptor, 0) | _OVERFLOW
         for descriptor, mask in masks.items():
             happened = Happened(mask, frozenset(names.get(descriptor, ())))
             watches = list(self._watches.get(descriptor, ()))
             if mask & int(flags.IGNORED):
                 self._watches.pop(descriptor, None)
             for watch in watches:
-                watch.callback(happened)
+                try:
+                    watch.callback(happened)
+                except Exception:  # a mistake of ours, which is not to cost the others their events
+                    log.exception("an event of inotify")
 
     def close(self) -> None:
         """Ends all watches."""

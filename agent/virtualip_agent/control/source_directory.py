@@ -4,9 +4,9 @@ Withdrawn is what a file's deletion, or an edit of it that still parses, takes a
 In a directory that people edit by hand, both count only when they have lasted a moment: editors truncate, write and
 rename, and an address must not blink for that.
 
-In a directory whose files are a process's (`write_again`) a file is deleted only where it was seen: one that the
-directory of now never had, as a file system is not mounted or the directory was made anew, is written there again.
-Whoever wants it to go then finds it there to take away.
+A file is deleted only where it was seen: one that the directory of now never had, as a file system is not mounted or
+the directory was made anew, goes on (where the path is a link that leads elsewhere now, somebody meant that). Where the
+files are a process's (`write_again`) it is written there again, and whoever wants it to go finds it there to take away.
 """
 
 import contextlib
@@ -59,6 +59,8 @@ class SourceDirectory:
         """Seconds that something must be gone before that is believed."""
         self._follow_symlinks = follow_symlinks
         self._write_again = write_again
+        self._paths: dict[Place, str] = {}
+        """Of the directories that were seen: where `path` led then."""
         self._missed_from: Place | None = None
         """The directory that was there before the one that is there now, which lacked something."""
         self._files: dict[str, _File] = {}
@@ -106,6 +108,7 @@ class SourceDirectory:
         else:
             self._was_there = True
             self._directory_problem = None
+            self._paths[place] = os.path.realpath(self.path)
             for name in sorted(names):
                 self._look_at(name, now)
             for name in self._files.keys() & names:
@@ -175,10 +178,10 @@ class SourceDirectory:
     def _gone(self, name: str, now: float, place: Place) -> None:
         file = self._files[name]
         declares = file.reading.instances or file.reading.bad
-        if self._write_again is not None and declares and file.place not in (None, place):
+        if declares and file.place is not None and self._was_replaced(file.place, place):
             self._missed_from = file.place
             with contextlib.suppress(OSError):  # tried again at each look; what it declared goes on in any case
-                if file.reading.instances:
+                if file.reading.instances and self._write_again is not None:
                     self._write_again(self.path / name, file.reading.instances)
                     file.place = place
             return
@@ -186,6 +189,10 @@ class SourceDirectory:
             file.content, file.withdrawing_since = None, now
         if now - file.withdrawing_since >= self.removal_grace:
             del self._files[name]
+
+    def _was_replaced(self, before: Place, now: Place) -> bool:
+        """Whether another directory is there under the path, and not by a link that leads elsewhere."""
+        return before != now and self._paths.get(before, self._paths[now]) == self._paths[now]
 
     def _say_replaced(self, place: Place) -> None:
         """Until the directory of before is back. (The next process finds everything in this one and has no doubt.)"""

@@ -13,7 +13,7 @@ from virtual_lan import Node
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.settings import Settings
-from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND, SLOTS
 
 _OWNER: Final = 255
 _ROUNDING: Final = 1000
@@ -344,7 +344,7 @@ class Referee:
             sheet.shortest = min(sheet.shortest, node.settings.advert_interval)
             sheet.longest = max(sheet.longest, node.settings.advert_interval)
         if sheet.master_resigned_at is not None:
-            sheet.master_resigned_at = now
+            sheet.master_resigned_at = max(sheet.master_resigned_at, now)
         if isinstance(event, ev.LinkUp | ev.LinkDown):
             sheet.listening_since, sheet.last_priority = now, None
             self._waits_anew(node, sheet, now)
@@ -369,9 +369,9 @@ class Referee:
             if theirs and stays:
                 raise Foul(f"{node.name} was handing over, heard the new MASTER, and stays")
             return
-        overslept = now - sheet.said_at > node.settings.down_timer_adverts * max(
-            sheet.slowest, node.settings.advert_interval
-        )
+        interval = max(sheet.slowest, node.settings.advert_interval)
+        # what is due in one slot is said at its end
+        overslept = now - sheet.said_at > node.settings.down_timer_adverts * interval + interval // SLOTS
         if wins and theirs == own and not overslept and node is not self.group(node)[0]:
             return  # the addresses of the group's first segment decide between equals, as long as that can hear them
         if theirs and (wins or overslept):

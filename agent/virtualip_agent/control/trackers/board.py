@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from virtualip_agent.control.trackers.base import Check, Origin, Report, Result, RunningTracker
 from virtualip_agent.control.trackers.contribution import contribution
@@ -13,6 +13,9 @@ from virtualip_api.status import TrackerStatus, format_time
 from virtualip_api.trackers import Tracker, TrackerKind
 
 log = logging.getLogger(__name__)
+
+START_AGAIN: Final = 5.0
+"""Seconds after which what could not be started is tried once more: there may have been no descriptor left."""
 
 
 class Starter(Protocol):
@@ -33,6 +36,10 @@ class _Entry:
     """Both made when the result comes: they are asked for whenever a neighbour changes."""
 
 
+def _same(one: Tracker, other: Tracker) -> bool:
+    return one.name == other.name and one.check == other.check
+
+
 def _renamed(tracker: Tracker, old: Mapping[str, _Entry], kept: Collection[str]) -> _Entry | None:
     """What ran under a name that is gone and checks the same: its result holds until the new one has its own."""
     gone = (entry for name, entry in old.items() if name not in kept)
@@ -42,11 +49,20 @@ def _renamed(tracker: Tracker, old: Mapping[str, _Entry], kept: Collection[str])
 class TrackerBoard:
     """Runs what is declared. `on_change` is called with the VirtualIP's name when a result of its trackers changed."""
 
-    def __init__(self, start: Starter, on_change: Callable[[str], None], decided: Collection[str] = ()) -> None:
-        """`decided`: the VirtualIPs whose trackers' contributions vrrp knows from a control before this one."""
+    def __init__(
+        self,
+        start: Starter,
+        on_change: Callable[[str], None],
+        later: Callable[[float, Callable[[], None]], object],
+        decided: Collection[str] = (),
+    ) -> None:
+        """`later`: calls something after so many seconds. `decided`: the VirtualIPs whose trackers' contributions vrrp
+        knows from a control before this one."""
         self._start = start
+        self._later = later
         self._decided = decided
         self._on_change = on_change
+        self._starts_again = False
         self._entries: dict[str, dict[str, _Entry]] = {}
 
     def run(self, declared: Mapping[str, tuple[Tracker, ...]]) -> None:
@@ -59,7 +75,7 @@ class TrackerBoard:
             kept = {tracker.name for tracker in trackers}
             for tracker in trackers:
                 entry = old.get(tracker.name) or _renamed(tracker, old, kept)
-                if entry is not None and entry.tracker.name == tracker.name and entry.tracker.check == tracker.check:
+                if entry is not None and entry.running is not None and _same(entry.tracker, tracker):
                     del old[tracker.name]
                     entry.tracker = tracker
                     self._settle(entry)
@@ -78,14 +94,33 @@ class TrackerBoard:
             # until the edited check has a result the old one's counts: an edit must not take a MASTER's priority away
             entry.result, entry.healthy, entry.since = before.result, before.healthy, before.since
             self._settle(entry)
-        origin = Origin(name, tracker.name, resumed=entry.result is not None or name in self._decided)
-        try:
-            entry.running = self._start(tracker.check, lambda result: self._reported(name, entry, result), origin)
-        except Exception as error:
-            # a mistake of ours, which is to cost this one and not whatever else is declared
-            log.exception("%s: the tracker %s cannot be started", name, tracker.name)
-            self._reported(name, entry, Check(False, f"cannot be started: {error}"))
+        self._start_it(name, entry, resumed=entry.result is not None or name in self._decided)
         return entry
+
+    def _start_it(self, name: str, entry: _Entry, *, resumed: bool) -> None:
+        tracker = entry.tracker
+        try:
+            entry.running = self._start(
+                tracker.check, lambda result: self._reported(name, entry, result), Origin(name, tracker.name, resumed)
+            )
+        except Exception as error:
+            # a mistake of ours, or nothing left to do it with: it is to cost this one and not whatever else is declared
+            failed = Check(False, f"cannot be started: {error}")
+            if entry.result != failed:
+                log.exception("%s: the tracker %s cannot be started", name, tracker.name)
+            self._reported(name, entry, failed)
+            if not self._starts_again:
+                self._starts_again = True
+                self._later(START_AGAIN, self._start_again)
+
+    def _start_again(self) -> None:
+        self._starts_again = False
+        for name, entries in self._entries.items():
+            waiting = [entry for entry in entries.values() if entry.running is None]
+            for entry in waiting:
+                self._start_it(name, entry, resumed=False)
+            if any(entry.running is not None for entry in waiting):
+                self._on_change(name)
 
     def _reported(self, name: str, entry: _Entry, result: Result) -> None:
         if result == entry.result:
@@ -120,6 +155,7 @@ class TrackerBoard:
 
     def close(self) -> None:
         """Stops them all; their last words stay."""
+        self._starts_again = True  # never
         for entries in self._entries.values():
             for entry in entries.values():
                 if entry.running is not None:

@@ -6,7 +6,9 @@ directory replaced, a link in the middle of a chain, a file system without inoti
 
 import asyncio
 import contextlib
+import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,13 +29,18 @@ HALF_WRITTEN: Final = 0.1
 first, and the priority must not drop for that moment."""
 _WATCHED: Final = ("file", "directory")
 _LONGEST: Final = 64
-_NUMBER: Final = re.compile(rb"\s*([+-]?[0-9]{1,20})\s*")
+_NUMBER: Final = re.compile(rb"\s*([+-]?)(?:0[xX]([0-9a-fA-F]+)|0([0-7]+)|(0|[1-9][0-9]*))")
 
 
 def parse_number(content: bytes) -> int | None:
-    """The number that is the whole of the content but for white space, or None."""
-    match = _NUMBER.fullmatch(content)
-    return int(match[1]) if match else None
+    """The number that the content begins with, or None: as strtol(3) reads it with base 0, and so keepalived. What
+    follows is not looked at; 0x.. is hexadecimal, 0.. octal."""
+    match = _NUMBER.match(content)
+    if match is None:
+        return None
+    sign, hexadecimal, octal, decimal = match.groups()
+    value = int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else int(decimal)
+    return -value if sign == b"-" else value
 
 
 def result_of(check: FileTracker, content: bytes | None, problem: str) -> Result:
@@ -44,6 +51,16 @@ def result_of(check: FileTracker, content: bytes | None, problem: str) -> Result
     if content is not None:
         problem = "empty" if not content.strip() else "not a number"
     return Unusable(problem) if check.on_missing == "Fail" else Number(0, f"{problem}: counts as 0")
+
+
+def _may_be_link(path: Path) -> bool:
+    """Where that cannot be found out (the directory may not be searched), it may."""
+    try:
+        return stat.S_ISLNK(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 class RunningFileTracker:
@@ -75,25 +92,31 @@ class RunningFileTracker:
         of them (a ConfigMap's to `..data`)."""
         if happened.gone:
             self._drop("directory")
-        if self._is_link or happened.gone or happened.unknown or not happened.names or self._name in happened.names:
+        if self._is_link or happened.gone or not happened.names or self._name in happened.names:
             self._look_after(happened)
 
     def _look(self, settled: bool) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        again = NOT_WATCHED
+        try:
+            again = self._look_now(settled=settled)
+        finally:
+            self._timer = self._loop.call_later(again, self._look, True)
+
+    def _look_now(self, *, settled: bool) -> float:
+        """In how many seconds to look again."""
         self._renew_watches()
-        again = LOOK_EVERY if len(self._watches) == len(_WATCHED) else NOT_WATCHED
         try:
             content: bytes | None = read_start(self._root, self._check.path, _LONGEST)
             problem = ""
         except NotUsable as error:
             content, problem = None, str(error)
         if content == b"" and self._had_content and not settled:
-            again = HALF_WRITTEN
-        else:
-            self._had_content = bool(content)
-            self._report(result_of(self._check, content, problem))
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(again, self._look, True)
+            return HALF_WRITTEN
+        self._had_content = bool(content)
+        self._report(result_of(self._check, content, problem))
+        return LOOK_EVERY if len(self._watches) == len(_WATCHED) else NOT_WATCHED
 
     def _renew_watches(self) -> None:
         """Watches the file, and the directory that its name is in, as the inodes they are now. The number of an inode
@@ -109,7 +132,7 @@ class RunningFileTracker:
                     with contextlib.suppress(OSError):  # no watches left: looking does it
                         self._watches[what] = (found.inode, self._inotify.watch(found.path, happened))
                 if found is not None and what == "directory":
-                    self._is_link = Path(found.path, self._name).is_symlink()
+                    self._is_link = _may_be_link(Path(found.path, self._name))
 
     def _drop(self, what: str) -> None:
         known = self._watches.pop(what, None)
