@@ -153,9 +153,37 @@ def test_a_directory_that_goes_away_withdraws_nothing(tmp_path: Path) -> None:
     directory.path.rename(tmp_path / "elsewhere")
     assert directory.names(5) == directory.names(50) == ["a"]
     assert "cannot be listed" in directory.said()
+
+
+def test_a_file_is_deleted_only_where_it_was_seen(tmp_path: Path) -> None:
+    """A file system that is not mounted (yet) says nothing; nor does configuration management between two steps."""
+    directory = Manifests(tmp_path / "manifests")
     directory.path.mkdir()
+    (directory.path / "a.yaml").write_text(text("a"))
+    assert directory.names(0) == ["a"]
+    directory.path.rename(tmp_path / "elsewhere")
+    directory.path.mkdir()
+    assert directory.names(5) == directory.names(50) == ["a"]
+    assert "is not the directory that it was" in directory.said()
+    (directory.path / "a.yaml").write_text(text("a"))
     assert directory.names(60) == ["a"]
-    assert directory.names(61) == []
+    assert not directory.problems
+    (directory.path / "a.yaml").unlink()
+    assert directory.names(70) == ["a"]
+    assert directory.names(71) == []
+
+
+def test_a_link_that_leads_to_another_directory_now_was_meant(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        (tmp_path / version).mkdir()
+    (tmp_path / "1" / "a.yaml").write_text(text("a"))
+    directory = Manifests(tmp_path / "manifests")
+    directory.path.symlink_to("1")
+    assert directory.names(0) == ["a"]
+    directory.path.unlink()
+    directory.path.symlink_to("2")
+    assert directory.names(1) == ["a"]
+    assert directory.names(2) == []
     assert not directory.problems
 
 

@@ -113,6 +113,8 @@ class SourceDirectory:
                 self._look_at(name, now)
             for name in self._files.keys() & names:
                 self._files[name].place = place
+            if self._write_again is None:
+                self._missed_from = None  # while something is missing
             for name in sorted(self._files.keys() - names):
                 self._gone(name, now, place)
             self._say_replaced(place)
@@ -195,7 +197,8 @@ class SourceDirectory:
         return before != now and self._paths.get(before, self._paths[now]) == self._paths[now]
 
     def _say_replaced(self, place: Place) -> None:
-        """Until the directory of before is back. (The next process finds everything in this one and has no doubt.)"""
+        """Where files are written again until the directory of before is back. (The next process finds everything in
+        this one and has no doubt.)"""
         if self._missed_from == place:
             self._missed_from = None
         if self._missed_from is not None:

@@ -256,6 +256,7 @@ def kill(pids: list[int]) -> None:
 
 def end_all() -> None:
     """Kills every descendant of this process until there is none."""
+    pause = 0.002
     while True:
         kill(kernel.descendants(kernel.children(os.getpid())))
         try:
@@ -263,4 +264,5 @@ def end_all() -> None:
                 pass
         except ChildProcessError:
             return
-        time.sleep(0.002)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.2)  # one that hangs in the kernel ends when that lets it
