@@ -64,6 +64,7 @@ _IFLA_LINK_NETNSID: Final = 37
 _IFLA_INFO_KIND: Final = 1
 _IFF_UP: Final = 0x1
 _IFF_RUNNING: Final = 0x40
+_ARPHRD_ETHER: Final = 1  # linux/if_arp.h
 
 _KINDS_WITH_BASE: Final = (b"vlan", b"macvlan", b"macvtap", b"ipvlan")
 """A veth has its peer in IFLA_LINK, a tunnel what its packets leave by: they say so themselves, by their carrier."""
@@ -115,6 +116,8 @@ class Link:
     """Index of the interface below it (a VLAN's, a macvlan's), where that is in the same namespace; else 0."""
     incarnation: int = 0
     """How often an interface of this index was deleted before, as far as the reader knows."""
+    ethernet: bool = True
+    """Its frames are Ethernet's: neither a tunnel's (no addresses) nor InfiniBand's (20 bytes long)."""
 
     @property
     def usable(self) -> bool:
@@ -196,12 +199,12 @@ def messages(data: bytes) -> Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-def left_over(notifications: socket.socket) -> Iterator[Message]:
-    """After an overrun: the messages that are still in the queue of a non-blocking socket. They are newer than what was
-    lost, and older than what the kernel is asked for next. OSError as it comes, but for another overrun."""
+def drain(notifications: socket.socket) -> None:
+    """After an overrun: forgets the messages that are still in the queue of a non-blocking socket. They are newer than
+    what was lost, and older than what the kernel is asked for next. OSError as it comes, but for another overrun."""
     while True:
         try:
-            yield from messages(notifications.recv(DATAGRAM))
+            notifications.recv(DATAGRAM)
         except BlockingIOError:
             return
         except OSError as error:
@@ -277,7 +280,7 @@ def parse_forwarding(payload: bytes) -> tuple[int, bool] | None:
 def parse_link(payload: bytes) -> Link | None:
     """The interface of an RTM_NEWLINK or RTM_DELLINK; None where the message is of a bridge's port (AF_BRIDGE): an
     RTM_DELLINK of those says that an interface has left its bridge, not that it is gone."""
-    family, _, index, flags, _ = _IFINFOMSG.unpack_from(payload)
+    family, kind, index, flags, _ = _IFINFOMSG.unpack_from(payload)
     if family != socket.AF_UNSPEC:
         return None
     attributes = _attributes(payload, _IFINFOMSG.size)
@@ -288,6 +291,7 @@ def parse_link(payload: bytes) -> Link | None:
         bool(flags & _IFF_UP),
         bool(flags & _IFF_RUNNING),
         _base(attributes),
+        ethernet=kind == _ARPHRD_ETHER,
     )
 
 

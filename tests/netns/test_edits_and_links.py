@@ -6,6 +6,7 @@ import time
 from article import VIP, fast
 from machine import Machine, cpu_seconds
 from segment import Namespace, Segment
+from tracked import add_interface
 from virtualip_agent import ipc
 from virtualip_agent.control.history import read_history
 from virtualip_agent.run_directory import history_path, vrrp_socket_path
@@ -61,6 +62,44 @@ def test_to_name_the_interface_on_which_it_is_or_to_leave_the_name_out_moves_not
             server.wait("web", lambda entry, it=priority: entry["priority"] == it)  # type: ignore[misc]
     wait_until_one_master(servers)
     assert [transitions(server)[old:] for server, old in zip(servers, before, strict=True)] == [[], []]
+
+
+def test_the_nodes_own_address_is_put_on_anew_and_it_does_not_speak_from_the_vip(servers: Servers) -> None:
+    """As a DHCP client does, with promote_secondaries, which systemd turns on: the VIP becomes the primary."""
+    one, _ = servers
+    one.host.sysctl("net.ipv4.conf.all.promote_secondaries", "1")
+    one.host.run("ip addr add 10.9.0.1/24 dev eth0")  # else it may be without a source for a moment, and hand over
+    start(servers, fast())
+    before = [len(transitions(server)) for server in servers]
+    own, other = (server.host.address for server in servers)
+    one.host.run("ip -batch -", stdin=f"addr del {own}/24 dev eth0\naddr add {own}/24 brd + dev eth0\n")
+    deadline = time.monotonic() + 10
+    while f"{VIP}/32" not in one.host.addresses() or f"src {own}" not in one.host.run(f"ip route get {other}"):
+        assert time.monotonic() < deadline, one.host.run("ip addr")
+        time.sleep(0.02)
+    assert f"{VIP}/24" not in one.host.addresses()
+    time.sleep(3.5)  # longer than a lifetime
+    assert one.host.has(VIP)
+    wait_until_one_master(servers)
+    assert [transitions(server)[old:] for server, old in zip(servers, before, strict=True)] == [[], []]
+
+
+def test_who_has_to_go_to_another_interface_listens_there_first_and_comes_back_with_the_subnet(
+    servers: Servers,
+) -> None:
+    one, _ = servers
+    start(servers, fast(interface=None))
+    add_interface(one.host, "eth1")
+    one.host.run("ip addr add 192.168.122.1/24 dev eth1")
+    before = len(transitions(one))
+    own = one.host.address
+    one.host.run(f"ip addr del {own}/24 dev eth0")
+    one.wait("web", lambda entry: entry.get("interface") == "eth1" and entry["state"] == "MASTER")
+    assert [state for state, _ in transitions(one)[before:]] == ["BACKUP", "MASTER"]
+    one.host.run(f"ip addr add {own}/24 brd + dev eth0")
+    one.wait("web", lambda entry: entry.get("interface") == "eth0" and entry["state"] == "MASTER")
+    assert [state for state, _ in transitions(one)[before + 2 :]] == ["BACKUP", "MASTER"]
+    wait_until_one_master(servers)
 
 
 def test_two_vips_that_swap_their_addresses_both_keep_one(servers: Servers) -> None:

@@ -276,6 +276,18 @@ def test_who_overslept_and_hears_nothing_yet_leaves_a_successor_whose_packets_we
     assert router.reason == "Overslept"
 
 
+def test_an_edit_of_the_interval_does_not_cut_the_listening_short() -> None:
+    """Found by simulation: by the longer one it had not slept for so long."""
+    router = a_master()
+    woke = router.now / SECOND + 4.5
+    router.sleep(woke)
+    assert router.tell(ev.TimerExpired()) == []
+    for interval in (4 * SECOND, SECOND):
+        assert router.edit(advert_interval=interval) == []
+    router.until(woke + 0.9)
+    assert router.sent() == []
+
+
 def test_a_priority_0_does_not_make_up_for_having_overslept() -> None:
     """The first successor, say, which was refused its address: there is another by now."""
     router = a_master()

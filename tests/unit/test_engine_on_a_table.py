@@ -208,10 +208,27 @@ def test_after_an_overrun_older_news_does_not_stand_over_what_was_asked_for(monk
     lost_carrier = rt._message(rt.RTM_NEWLINK, 0, 0, body)
     gone = rt._message(rt.RTM_DELLINK, 0, 0, body)
     notifications = Overrun(errno.ENOBUFS, lost_carrier, gone)
-    routes = a_route_socket(monkeypatch, now, _notifications=notifications)
+    known = Interfaces()
+    known.links[2] = now.links[2]
+    routes = a_route_socket(monkeypatch, now, _notifications=notifications, interfaces=known)
     assert routes.read_notifications() == {2}
     assert routes.interfaces.links[2].running
-    assert routes._deleted_links == {2: 1}  # its sockets are deaf, though it is there again
+    assert routes._deleted_links == {2: 1}  # it may have been away, and its sockets are deaf
+
+
+def test_a_long_queue_of_notifications_is_read_in_parts_so_that_packets_are_read_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter(range(0, 1 << 62, 1_500_000))
+    monkeypatch.setattr("virtualip_agent.realtime.route_socket.time.monotonic_ns", lambda: next(clock))
+    news = [rt.new_address(Address(2, bytes([10, 0, 0, last]), 24), 0, 0, exclusive=False) for last in range(10)]
+    waiting = Overrun(*news)
+    routes = a_route_socket(monkeypatch, Interfaces(), _notifications=waiting)
+    assert routes.read_notifications() == {2}
+    assert 0 < len(waiting.held) < 10
+    while waiting.held:
+        assert routes.read_notifications() == {2}
+    assert len(routes.interfaces.on_interface(2)) == 10
 
 
 def test_an_address_that_expired_while_the_refresh_was_stopped_and_came_back_by_it_is_known_to_be_there(

@@ -32,6 +32,38 @@ def test_without_a_name_it_is_the_interface_whose_subnet_holds_the_address() -> 
     assert problem == ""
 
 
+def test_of_several_subnets_the_longest_prefix_counts_then_who_can_be_used_and_never_the_order() -> None:
+    both = [(2, "10.0.0.5", 8, 0), (3, "10.1.0.5", 16, 0)]
+    for addresses in (both, both[::-1]):
+        assert found(node(*addresses), "10.1.0.200") == 3
+    same = [(2, "10.1.0.6", 16, 0), (3, "10.1.0.5", 16, 0)]
+    for addresses in (same, same[::-1]):
+        assert found(node(*addresses), "10.1.0.200") == 2
+        interfaces = node(*addresses)
+        interfaces.links[2] = Link(2, "eth0", b"", up=True, running=False)
+        assert found(interfaces, "10.1.0.200") == 3
+
+
+def found(interfaces: Interfaces, vip: str) -> int:
+    link, _ = interfaces.find(None, (IPv4Interface(vip),))
+    return link.index if link is not None else 0
+
+
+def test_an_address_of_ours_is_primary_where_it_stands_before_the_nodes_own() -> None:
+    ours, own = (2, "192.168.122.200", 24, TAG), (2, "192.168.122.101", 24, 0)
+    for addresses, primary in [
+        ((own, ours), False),
+        ((ours, own), True),
+        ((ours,), False),  # nothing of the node's own is there to speak from
+        ((ours, (2, "192.168.122.101", 25, 0)), False),
+        ((ours, (3, "192.168.122.101", 24, 0)), False),
+        (((2, "192.168.122.200", 32, TAG), own), False),
+    ]:
+        interfaces = node(*addresses)
+        (vip,) = interfaces.holders(packed("192.168.122.200"))
+        assert interfaces.is_primary(vip) is primary, addresses
+
+
 def test_a_subnet_that_no_interface_has_is_an_error_that_lists_what_there_is() -> None:
     link, problem = node((2, "10.0.0.1", 24, 0)).find(None, VIP)
 

@@ -7,6 +7,7 @@ import pytest
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.router import RunningRouter, parse_addresses, settings_of
+from virtualip_agent.rtnetlink import Link
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import Advertisement, checksum, parse, pseudo_header, stamp
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
@@ -67,3 +68,12 @@ def test_the_master_and_the_members_of_its_family_are_those_that_must_be_heard_w
     running.core.handle(ev.LinkUp(SOURCE), 0)
     running.core.handle(ev.Heard(advertisement, stranger), 1)
     assert [before, running.acquaintances] == [members, (stranger, *members)]
+
+
+def test_nobody_is_told_by_arp_on_what_is_not_ethernet(caplog: pytest.LogCaptureFixture) -> None:
+    running = router(announcements=(bytes(42),))
+    running.attach(Link(1, "eth0", bytes(6), up=True, running=True), None)
+    assert len(running.announcements()) == 1
+    running.attach(Link(2, "tun0", b"", up=True, running=True, ethernet=False), None)
+    assert running.announcements() == ()
+    assert "tun0 is not Ethernet" in caplog.text

@@ -107,7 +107,7 @@ def test_an_address_written_by_pyroute2_is_read_with_its_tag() -> None:
 
 def test_a_link_written_by_pyroute2_is_read() -> None:
     message = ifinfmsg()
-    message["index"], message["flags"] = 9, 0x1 | 0x40
+    message["index"], message["flags"], message["ifi_type"] = 9, 0x1 | 0x40, 1
     message["attrs"] = [("IFLA_ADDRESS", "52:54:00:00:00:65"), ("IFLA_IFNAME", "eth0")]
     message["header"]["type"] = rt.RTM_NEWLINK
     message.encode()

@@ -1,8 +1,10 @@
 """Putting the addresses of virtual routers on the node's interfaces, and taking them off again, in batches."""
 
 import errno
+import logging
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Interface, ip_address
 from typing import NamedTuple
 
@@ -10,6 +12,8 @@ from virtualip_agent.realtime.interfaces import Interfaces, Vip, is_link_local
 from virtualip_agent.realtime.route_socket import Change, RouteSocket
 from virtualip_agent.realtime.router import RunningRouter
 from virtualip_agent.rtnetlink import Address
+
+log = logging.getLogger(__name__)
 
 Place = tuple[int, bytes]
 """Interface index and packed address."""
@@ -76,6 +80,21 @@ class AddressKeeper:
         self._routes.change(
             [Change(found, add=True, lifetime=router.lifetime) for router in routers for found in self._held([router])]
         )
+
+    def give_way(self, router: RunningRouter) -> None:
+        """No address of a MASTER's is to be a subnet's primary beside the node's own: it goes on as /32 instead."""
+        changes = [
+            change
+            for found in self._held([router])
+            if self._interfaces.is_primary(found)
+            for change in (
+                Change(replace(found, prefix_length=32), add=True, lifetime=router.lifetime),
+                Change(found, add=False),
+            )
+        ]
+        if changes:
+            log.warning("%s: an address had become the primary one of its subnet: it is there as /32 now", router.name)
+            self._routes.change(changes)
 
     def _held(self, routers: Iterable[RunningRouter]) -> Iterator[Address]:
         for router in routers:

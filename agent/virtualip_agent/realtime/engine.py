@@ -98,12 +98,14 @@ class Engine:
                 log.warning("%s: an address was taken off %s", router.name, router.link.name if router.link else "?")
                 router.count("put_back")
                 self._handle(router, ev.AddressesRemoved(), now)
+            elif router.core.is_master:
+                self._keeper.give_way(router)
             elif self._keeper.is_free_again(router):
                 self._handle(router, ev.AddressesFree(), now)
 
     def _concerns(self, router: RunningRouter, changed: Collection[int]) -> bool:
-        here = router.link is None or router.sender is None or router.link.index in changed
-        return here or router.core.fitness.waits_for_address
+        here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address
+        return here or (router.config.interface is None and self._routes.interfaces.have_subnet(changed))
 
     def command(self, message: ipc.ToVrrp, now: int) -> None:
         """Carries out what control says."""
@@ -190,7 +192,7 @@ class Engine:
         if config.interface == router.config.interface:
             return True
         link, _ = self._routes.interfaces.find(config.interface, parse_addresses(config))
-        return link is not None and router.link is not None and link.index == router.link.index
+        return link is not None and link.index == router.index
 
     def _create(self, config: ipc.RouterConfig, now: int, contributions: dict[str, Contribution]) -> None:
         core = VirtualRouter(settings_of(config))
@@ -218,13 +220,11 @@ class Engine:
 
     def _attach(self, router: RunningRouter, now: int) -> None:
         """Finds interface and source address, and tells the core where they are new."""
-        before = (router.link, router.sender)
-        interfaces = self._routes.interfaces
-        link, found = locate(router, interfaces, self._listeners, self._ports)
-        router.set_forwarding(link is not None and link.index in interfaces.forwarding)
+        link, found = locate(router, self._routes.interfaces, self._listeners, self._ports)
+        router.set_forwarding(link is not None and link.index in self._routes.interfaces.forwarding)
         if isinstance(found, ev.LinkDown):
             if router.down != found or router.link != link:
-                if link is None or (router.link is not None and router.link.index != link.index):
+                if link is None or (router.link is not None and router.index != link.index):
                     self._take_off([router])
                 self._listeners.remove(router)
                 router.attach(link, None)
@@ -234,14 +234,16 @@ class Engine:
             if link is not None and found.reason == "NoInterface":
                 self.deadlines.arm(Chore.LOOK_AGAIN, now + _LOOK_PERIOD)  # a socket that was refused, perhaps
             return
-        if before == (link, found):
+        if (router.link, router.sender) == (link, found):
             return
-        moved = router.link is not None and link is not None and router.link.index != link.index
-        if moved and router.core.is_master:
-            self._take_off([router])
+        assert link is not None
+        if router.link is not None and router.index != link.index:
+            if router.core.is_master:
+                self._take_off([router])
+            if router.link.name != link.name:  # what was heard on the other says nothing here
+                self._handle(router, ev.LinkDown("LinkDown", f"it is to be on {link.name} now"), now)
         self._listeners.remove(router)
         router.attach(link, found)
-        assert link is not None
         self._listeners.add(link.index, router)
         self._listeners.acquaint([router])
         adopted = not router.core.is_master and self._keeper.adoptable(router)

@@ -82,7 +82,10 @@ class Interfaces:
         return list(self._by_ip.get(ip, {}).values())
 
     def find(self, name: str | None, vips: Collection[Vip]) -> tuple[Link | None, str]:
-        """The interface by its name, or the one whose subnet holds the first address; and why there is none."""
+        """The interface by its name, or one whose subnet holds the first address; and why there is none.
+
+        Of several that with the longest prefix, as the kernel's routes have it; then one that can be used; then the
+        first that there was. Never by the order of addresses, which each one that is put on anew changes."""
         if name is not None:
             link = next((link for link in self.links.values() if link.name == name), None)
             if link is not None:
@@ -94,13 +97,25 @@ class Interfaces:
         first = next((address.ip for address in vips if not is_link_local(address.ip.packed)), None)
         if first is None:
             return None, f"{next(iter(vips)).ip} is link-local: the interface must be named"
-        for address in self._subnets.values():
-            link = self.links.get(address.index)
-            if link is None or self.is_ours(address) or address.ip in wanted:
-                continue
-            if first in _network(address.ip, address.prefix_length):
-                return link, ""
+        found = [
+            ((address.prefix_length, link.usable, -link.index), link)
+            for address in self._subnets.values()
+            if (link := self.links.get(address.index)) is not None
+            and not self.is_ours(address)
+            and address.ip not in wanted
+            and first in _network(address.ip, address.prefix_length)
+        ]
+        if found:
+            return max(found, key=lambda one: one[0])[1], ""
         return None, f"no interface has a subnet with {first} in it; there are {self._told(len(first.packed))}"
+
+    def have_subnet(self, indices: Collection[int]) -> bool:
+        """Whether one of these interfaces may be that of a router without a name for it: no pod's veth is."""
+        return any(
+            address.prefix_length < 8 * len(address.ip) and not is_link_local(address.ip)
+            for index in indices
+            for address in self.on_interface(index)
+        )
 
     def source(
         self, index: int, vips: Sequence[Vip], peers: Collection[bytes] = (), among: Collection[bytes] | None = None
@@ -153,6 +168,19 @@ class Interfaces:
             for other in self.on_interface(index)
             if other.ip != address.ip.packed
         )
+
+    def is_primary(self, address: Address) -> bool:
+        """Whether an IPv4 address of ours has become the primary of a subnet in which the node has one of its own, as
+        that was taken off and put on again (promote_secondaries): the node would speak from it."""
+        if len(address.ip) != 4 or address.prefix_length == 32:
+            return False
+        network = _network(address.ip, address.prefix_length)
+        there = [
+            other
+            for other in self.on_interface(address.index)
+            if len(other.ip) == 4 and _network(other.ip, other.prefix_length) == network
+        ]
+        return self.is_ours(there[0]) and not all(map(self.is_ours, there))
 
     def _told(self, size: int, names: Collection[str] = ()) -> str:
         """For a person: interfaces with their subnets of a family, then those of `names` that have none. Not each pod's

@@ -55,6 +55,19 @@ def _sort(pair: _Pair, vrids: set[int], sources: frozenset[bytes]) -> None:
         pair.crowded = True
 
 
+def _add(pair: _Pair, vrid: int) -> None:
+    """It must be heard: where there is no room for it beside all the sources, nobody has a queue of its own. OSError
+    where that is not enough either."""
+    vrids = pair.vrids | {vrid}
+    try:
+        pair.listen(vrids, pair.sources)
+    except OSError as error:
+        if pair.sources:
+            log.warning("interface %d: known senders share the queue of all: %s", pair.known.index, error.strerror)
+        pair.listen(vrids, frozenset())
+        pair.crowded = True
+
+
 class Ports:
     """Opens sockets as routers need them, and keeps the receivers' filters at the VRIDs in use."""
 
@@ -76,7 +89,7 @@ class Ports:
         if known is None:
             self._receivers[link.index, family] = self._receive(link, family, vrid)
         else:
-            known.listen(known.vrids | {vrid}, known.sources)
+            _add(known, vrid)
         key = (link.index, link.incarnation, link.name, source)
         if key not in self._senders:
             self._senders[key] = Sender(link.name, link.index, source)

@@ -3,7 +3,9 @@
 import errno
 import logging
 import os
+import re
 import socket
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -20,6 +22,10 @@ _BATCH: Final = 1000
 _LAST_SEQUENCE: Final = 1 << 31
 _ANSWER_TIMEOUT: Final = 0.2
 """The kernel answers within the send call; this is only there so that a surprise cannot hang the process."""
+_KEEPS_TAGS: Final = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2])) >= (5, 18)
+"""IFA_PROTO; a kernel of a distribution may know it before."""
+_LONGEST_READ: Final = 4_000_000
+"""Nanoseconds: what is left is read in the next wake-up, after the packets that have come meanwhile."""
 ASK_AGAIN: Final = 100_000_000
 """Nanoseconds until the kernel is asked again for what it could not say."""
 
@@ -85,9 +91,8 @@ class RouteSocket:
                 interfaces.put(address)
                 if rt.ends_by_itself(message.payload):
                     ending.add(key_of(address))
-        if not any(address.tag for address in interfaces.addresses.values()):
-            # A kernel before 5.18, which keeps no tags (since then it has its own on 127.0.0.1): what a process before
-            # this one has put there is known by its lifetime.
+        if not _KEEPS_TAGS and not any(address.tag for address in interfaces.addresses.values()):
+            # what a process before this one has put there is known by its lifetime
             interfaces.ours |= ending
         for message in self._dump(rt.dump_forwarding, without=(errno.EOPNOTSUPP, errno.EAFNOSUPPORT)):
             _take_in_forwarding(interfaces, message)
@@ -95,10 +100,11 @@ class RouteSocket:
         self.interfaces = interfaces
 
     def read_notifications(self) -> set[int]:
-        """Takes in what was notified; the indices of the interfaces where something is different now, those that are
-        gone included. Our own doing is known."""
+        """Takes in what was notified, as far as there is time; the indices of the interfaces where something is
+        different now, those that are gone included. Our own doing is known."""
         changed: set[int] = set()
-        while True:
+        until = time.monotonic_ns() + _LONGEST_READ
+        while not changed or time.monotonic_ns() < until:
             try:
                 data = self._notifications.recv(rt.DATAGRAM)
             except BlockingIOError:
@@ -107,10 +113,10 @@ class RouteSocket:
                 if error.errno not in (errno.ENOBUFS, errno.ENOMEM):
                     raise
                 log.warning("netlink notifications were lost; asking the kernel for everything")
-                for message in rt.left_over(self._notifications):
-                    if message.type == rt.RTM_DELLINK and (link := rt.parse_link(message.payload)) is not None:
-                        self._note_deleted(link)
+                rt.drain(self._notifications)
                 before = self.interfaces.links.keys()
+                for index in before:  # one may have been away, and its memberships are gone
+                    self._note_deleted(index)
                 self.resynchronise()
                 changed |= before | self.interfaces.links.keys()
                 continue
@@ -119,6 +125,7 @@ class RouteSocket:
                 # it is: the kernel let an address expire while we slept, and the refresh brought it back.
                 if message.port != self._port or changed:
                     changed |= self._take_in(message)
+        return changed
 
     def _take_in(self, message: rt.Message) -> set[int]:
         """The index of the interface that it is about, where it is news."""
@@ -144,14 +151,14 @@ class RouteSocket:
             interfaces.links[link.index] = self._incarnate(link)
             return known != interfaces.links[link.index]
         # what comes back with the same index (from another namespace, say) has none of the memberships of before
-        self._note_deleted(link)
+        self._note_deleted(link.index)
         for address in interfaces.on_interface(link.index):
             interfaces.drop(address)
         interfaces.forwarding.discard(link.index)
         return interfaces.links.pop(link.index, None) is not None
 
-    def _note_deleted(self, link: rt.Link) -> None:
-        self._deleted_links[link.index] = self._deleted_links.get(link.index, 0) + 1
+    def _note_deleted(self, index: int) -> None:
+        self._deleted_links[index] = self._deleted_links.get(index, 0) + 1
 
     def _incarnate(self, link: rt.Link) -> rt.Link:
         return replace(link, incarnation=self._deleted_links.get(link.index, 0))

@@ -1,5 +1,6 @@
 """One virtual router as it runs here: the core beside its configuration, interface, templates and counters."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Garp, Settings
 from virtualip_agent.vrrp.timing import SECOND, SLOTS
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
+
+log = logging.getLogger(__name__)
 
 _LARGEST_CACHE = 8
 _MOST_PEERS: Final = 32
@@ -77,6 +80,11 @@ class RunningRouter:
     def lifetime(self) -> int:
         """L, seconds."""
         return self.config.lifetime
+
+    @property
+    def index(self) -> int:
+        """Of its interface; 0 where there is none."""
+        return self.link.index if self.link is not None else 0
 
     @property
     def family(self) -> int:
@@ -176,6 +184,8 @@ class RunningRouter:
 
     def attach(self, link: Link | None, sender: Sender | None) -> None:
         """Where it runs from now on."""
+        if link is not None and link != self.link and not link.ethernet:
+            log.warning("%s: %s is not Ethernet: no neighbour is told where the addresses are", self.name, link.name)
         self.link, self.sender, self.down = link, sender, None
         if sender is not None:
             self.listens_at = sender.source if self.unicast else group_of(self.family)
@@ -207,9 +217,9 @@ class RunningRouter:
             self._announcements = ()
 
     def announcements(self) -> tuple[bytes, ...]:
-        """A gratuitous ARP or an unsolicited neighbour advertisement for each address."""
+        """A gratuitous ARP or an unsolicited neighbour advertisement for each address; none but on Ethernet."""
         assert self.link is not None
-        if not self._announcements:
+        if not self._announcements and self.link.ethernet:
             hardware_address = self.link.hardware_address
             self._announcements = tuple(
                 stamp_announcement(frame, hardware_address, router=self._forwarding)

@@ -97,7 +97,10 @@ class MasterSchedule:
         return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval + late
 
     def outlived(self, settings: Settings, now: int) -> bool:
-        """Whether every skew_time is over too: if there is another router that can take over, it has."""
+        """Whether every skew_time is over too: if there is another router that can take over, it has. Who listens after
+        that does so to the end, though the interval is edited meanwhile."""
+        if self._listens_until is not None and now < self._listens_until:
+            return True
         return now - self._advertised_at > (settings.down_timer_adverts + 1) * settings.advert_interval
 
     def listens(self, settings: Settings, now: int) -> bool:

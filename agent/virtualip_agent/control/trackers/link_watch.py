@@ -4,7 +4,6 @@ import asyncio
 import errno
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -68,7 +67,7 @@ class LinkWatch:
             if error.errno != errno.ENOBUFS:
                 log.error("netlink: %s", error)
             with suppress(OSError):
-                deque(rt.left_over(opened), maxlen=0)
+                rt.drain(opened)
             self._catch_up()
         self._tell(before)
 
