@@ -90,7 +90,8 @@ def test_on_a_kernel_that_keeps_no_tags_a_restarted_vrrp_knows_its_own_address(
     """Before 5.18 there is no IFA_PROTO. Emulated: it is sent, and read, as an attribute that no kernel knows."""
     machine = Machine(lan.host("192.168.122.101", "server1"), tmp_path)
     code = (
-        "import sys, virtualip_agent.rtnetlink as rt; rt._IFA_PROTO = 60; from virtualip_agent.cli import main;"
+        "import sys, virtualip_agent.rtnetlink as rt, virtualip_agent.realtime.route_socket as routes;"
+        "rt._IFA_PROTO, routes._KEEPS_TAGS = 60, False; from virtualip_agent.cli import main;"
         f"sys.argv = ['virtualip-agent', 'vrrp', '--run', {str(machine.run_directory)!r}]; main()"
     )
     try:
@@ -109,6 +110,19 @@ def test_on_a_kernel_that_keeps_no_tags_a_restarted_vrrp_knows_its_own_address(
         assert "AddressInUse" not in (machine.run_directory / "history.jsonl").read_text()
     finally:
         machine.close()
+
+
+def test_an_address_with_a_lifetime_as_ours_have_is_somebody_elses_also_where_ipv6_is_off_and_nothing_has_a_tag(
+    servers: Servers,
+) -> None:
+    """kube-vip puts one on, for instance; the kernel tags ::1 and link-local addresses, and not 127.0.0.1."""
+    one, _ = servers
+    one.host.sysctl("net.ipv6.conf.all.disable_ipv6", "1")
+    one.host.run(f"ip addr add {VIP}/32 dev eth0 valid_lft 60 preferred_lft 0")
+    one.manifest("web.yaml", fast())
+    one.start_engine()
+    assert one.wait_state("web", "FAULT")["reason"] == "AddressInUse"
+    assert one.host.has(VIP)
 
 
 def test_vrrp_that_comes_back_too_late_gives_up_what_it_adopted(servers: Servers) -> None:

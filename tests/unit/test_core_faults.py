@@ -423,6 +423,19 @@ def test_the_interval_of_a_master_that_died_while_we_were_in_fault_is_not_waited
     assert router.deadline == pytest.approx(3703.609, abs=0.001)
 
 
+def test_an_interval_that_was_edited_while_nobody_was_heard_is_not_taken_for_the_masters() -> None:
+    """Found by simulation: a second edit then waited by the first one's."""
+    router = OneRouter(trackers=CHECK)
+    router.contribute(check=Contribution(0))
+    router.hear(200)
+    router.contribute(check=FAILED)
+    for second, interval in ((20, 10 * SECOND), (30, SECOND)):
+        router.until(second)
+        router.edit(advert_interval=interval)
+    router.contribute(check=Contribution(0))
+    assert router.deadline == pytest.approx(33.609, abs=0.001)
+
+
 def test_news_of_the_link_while_an_adoption_is_decided_takes_nothing_off() -> None:
     router = OneRouter(adopted=True)
     router.until(0.2)

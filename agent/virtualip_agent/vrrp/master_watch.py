@@ -43,6 +43,7 @@ class MasterWatch:
         self._master_priority = 0
         self.interval = settings.advert_interval
         """Nanoseconds between the advertisements of the MASTER that is heard; ours where none is."""
+        self._interval_is_ours = True
         self._not_before = 0
         """A moment before which we do not take over, unless we have heard of a MASTER by then."""
         self._resigned_at: int | None = None
@@ -60,7 +61,7 @@ class MasterWatch:
         self._listening_since = now
         self._seen_at = None
         self.master = b""
-        self.interval = settings.advert_interval
+        self._take_our_interval(settings)
         return True
 
     def deafen(self) -> None:
@@ -81,7 +82,7 @@ class MasterWatch:
         self.adopted = False
         self._seen_at = self._resigned_at = None
         self._preemption.forget()
-        self.interval = settings.advert_interval
+        self._take_our_interval(settings)
 
     def moved(self, now: int) -> None:
         """A living MASTER was preempted: by us, or we were it, or of others one by another."""
@@ -111,7 +112,7 @@ class MasterWatch:
     def learn(self, advertisement: Advertisement) -> None:
         """RFC 9568, section 6.4.2: the MASTER's interval is the one to wait by. With v2 only a member's can differ from
         ours (acceptance.py): then an edit has reached half of the nodes, and the same holds."""
-        self.interval = advertisement.interval
+        self.interval, self._interval_is_ours = advertisement.interval, False
 
     def settings_changed(self, own_priority: int, settings: Settings, now: int) -> None:
         """An edit. While a MASTER is heard its interval stays: ours will be its own when the edit has reached it."""
@@ -121,8 +122,11 @@ class MasterWatch:
     def _unlearn(self, settings: Settings, now: int) -> None:
         """The interval of a MASTER that is gone, by its skew_time (under an interval) too, says nothing of the next."""
         patience = (settings.down_timer_adverts + 1) * self.interval
-        if self._seen_at is None or now - self._seen_at > patience:
-            self.interval = settings.advert_interval
+        if self._seen_at is None or self._interval_is_ours or now - self._seen_at > patience:
+            self._take_our_interval(settings)
+
+    def _take_our_interval(self, settings: Settings) -> None:
+        self.interval, self._interval_is_ours = settings.advert_interval, True
 
     def heard(
         self, advertisement: Advertisement, source: bytes, own_priority: int, settings: Settings, now: int
