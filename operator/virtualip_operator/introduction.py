@@ -72,19 +72,22 @@ def _with_those_in_use(peer: Peer, granted: tuple[Ip, ...], entry: NodeEntry | N
 def departing(
     spec: VirtualIPSpec,
     plan: Plan,
+    existing: Mapping[str, Json],
     entries: Mapping[str, NodeEntry],
     nodes: Iterable[Node],
     is_silent: Callable[[str], bool],
 ) -> tuple[Peer, ...]:
-    """Those who take no part any more and are MASTER yet."""
+    """Those who take no part any more and are MASTER yet. Only who took part: an entry alone, which any node's agent
+    may write, makes nobody heard."""
     if not spec.heard_by_name:
         return ()
     planned = {peer.node for peer in plan.peers}
+    known = {peer["node"] for member in existing.values() for peer in member["spec"].get("members") or ()}
     found = [
         Peer(node.name, advertises_from(node, spec))
         for node in sorted(nodes, key=lambda node: node.name)
         if node.name in entries
-        and node.name not in planned
+        and node.name in known - planned
         and entries[node.name].state is State.MASTER
         and not is_silent(node.name)
     ]

@@ -173,8 +173,9 @@ class Reconciler:
             return Rejection(clash.reason, clash.message), Changes()
         entries = entries_from_status(virtual_ip.get("status") or {})
         plan = introduce(name, spec, plan, existing, entries)
-        moment = time.monotonic()
-        leaving = departing(spec, plan, entries, nodes, lambda node: self._silence.is_silent(node, moment, False))
+        leaving = departing(
+            spec, plan, existing, entries, nodes, lambda n: self._silence.is_silent(n, time.monotonic(), False)
+        )
         plan = replace(plan, peers=plan.peers + leaving)
         diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
         return diverted, diff(virtual_ip, diverted.plan, existing, now)
@@ -236,7 +237,7 @@ class Reconciler:
         """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""
         name = virtual_ip["metadata"]["name"]
         now, memory = time.monotonic(), self._memories.setdefault(name, _Memory())
-        others = self._others(virtual_ip, standing.members, now)
+        others = self._others(virtual_ip.get("status") or {}, standing.members, now)
         if standing.planned_now:
             with _noting(refused):
                 virtual_ip = self._prune(virtual_ip, others.union(standing.members))
@@ -306,10 +307,9 @@ class Reconciler:
             names=standing.names,
         )
 
-    def _others(self, virtual_ip: Mapping[str, Any], members: Collection[str], now: float) -> frozenset[str]:
+    def _others(self, status: Mapping[str, Any], members: Collection[str], now: float) -> frozenset[str]:
         """Who takes no part, has an entry (or was told of as the MASTER) and lives: its agent takes its entry away
         itself, when it has let go."""
-        status = virtual_ip.get("status") or {}
         told = {entry["node"] for entry in status.get("nodes") or ()} | {status.get("master", "")}
         outside = told.difference(members, ("",))
         there = {node.name for node in self._store.nodes()} if outside else set()

@@ -6,9 +6,9 @@ import pytest
 
 from virtualip_api.status import NodeEntry, State
 from virtualip_api.virtual_ip import parse_spec
-from virtualip_operator.introduction import introduce
+from virtualip_operator.introduction import departing, introduce
 from virtualip_operator.members import diff
-from virtualip_operator.planning import Plan, make_plan, node_from_json
+from virtualip_operator.planning import Node, Plan, make_plan, node_from_json
 
 
 class Cluster:
@@ -24,16 +24,18 @@ class Cluster:
     def has(self, **addresses: str) -> None:
         self.addresses = addresses
 
-    def turn(self) -> dict[str, tuple[str, ...]]:
-        """One turn of the operator; for each node whom it waits for."""
-        nodes = [
+    def nodes(self) -> list[Node]:
+        return [
             node_from_json(
                 {"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": address}]}}
             )
             for name, address in self.addresses.items()
         ]
+
+    def turn(self) -> dict[str, tuple[str, ...]]:
+        """One turn of the operator; for each node whom it waits for."""
         spec = parse_spec(self.json)
-        plan = make_plan("web", spec, nodes)
+        plan = make_plan("web", spec, self.nodes())
         assert isinstance(plan, Plan)
         plan = introduce("web", spec, plan, self.members, self.entries)
         virtual_ip: dict[str, Any] = {"metadata": {"name": "web", "uid": "1"}, "spec": self.json}
@@ -146,3 +148,26 @@ def test_by_multicast_nobody_waits_but_with_strict_peers() -> None:
         cluster.turn()
         cluster.has(a="192.0.2.1", b="192.0.2.2")
         assert cluster.turn()["b"] == waits
+
+
+def test_a_master_that_leaves_is_heard_until_it_has_let_go_and_one_that_never_took_part_is_not(
+    cluster: Cluster,
+) -> None:
+    """Any node's agent may write an entry of its own: who claims the addresses by that alone is no peer."""
+    cluster.has(a="192.0.2.1", b="192.0.2.2", c="192.0.2.66")
+    cluster.members = {name: member for name, member in cluster.members.items() if name != "web.b"}
+    nodes = cluster.nodes()
+    plan = make_plan("web", parse_spec(cluster.json), nodes[:1])
+    assert isinstance(plan, Plan)
+    for node in ("b", "c"):
+        cluster.entries[node] = NodeEntry(node, State.MASTER, 255)
+    silent: set[str] = set()
+
+    def heard() -> list[str]:
+        spec = parse_spec(cluster.json)
+        found = departing(spec, plan, cluster.members, cluster.entries, nodes, silent.__contains__)
+        return [peer.node for peer in found]
+
+    assert heard() == ["b"]
+    silent.add("b")
+    assert heard() == []
