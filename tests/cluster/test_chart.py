@@ -100,7 +100,7 @@ def test_the_image_is_said_once(helm_program: Path, chart: Path) -> None:
 WANTED: dict[str, Any] = {
     "nodeSelector": {"edge": "true"},
     "tolerations": [{"key": "edge", "operator": "Exists"}],
-    "priorityClassName": "high",
+    "priorityClassName": "system-cluster-critical",
     "replicas": 3,
     "resources": {"requests": {"cpu": "1"}},
 }

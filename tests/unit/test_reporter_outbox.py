@@ -42,6 +42,28 @@ def test_a_tracker_that_flaps_is_told_five_times_a_second_and_its_last_state_alw
     assert due < 11 * SPACING
 
 
+def test_one_that_is_never_answered_keeps_no_other_from_being_told() -> None:
+    """A MASTER's entry with a field that the CRD of an older version does not know, say."""
+    box = outbox()
+    box.want("a", MASTER)
+    told: dict[str, int] = {}
+    asked = 0
+    for now in range(0, 60 * 5 * SPACING, SPACING // 20):
+        if now == SPACING:
+            for name in "bcd":
+                box.want(name, BACKUP)
+        job = box.take(now)
+        if job is not None and job.name == "a":
+            asked += 1
+            box.failed(job, now)
+        elif job is not None:
+            told[job.name] = now
+            box.done(job)
+    assert told.keys() == set("bcd")
+    assert max(told.values()) <= SPACING + 2 * FIRST_PAUSE
+    assert 60 * 5 * SPACING // LONGEST_PAUSE <= asked < 30
+
+
 def test_what_the_api_has_is_not_told_again() -> None:
     box = outbox()
     box.want("web", BACKUP)

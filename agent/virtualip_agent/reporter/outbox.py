@@ -64,17 +64,18 @@ class Outbox:
             self._slots.setdefault(name, _Slot()).told = False
 
     def take(self, now: int) -> Job | None:
-        """The next write that may start, MASTERs first; it must be answered with one of the three below."""
+        """The next write that may start, MASTERs first, those that failed last; it must be answered with one of the
+        three below."""
         if now < self._blocked_until:
             return None
         due = [
-            (not _is_master(slot.wanted), slot.not_before, name)
+            (slot.pause > 0, not _is_master(slot.wanted), slot.not_before, name)
             for name, slot in self._slots.items()
             if not slot.told and not slot.sending and slot.not_before <= now
         ]
         if not due:
             return None
-        name = min(due)[2]
+        name = min(due)[-1]
         slot = self._slots[name]
         slot.sending = slot.told = True  # a change from now on sets told back
         slot.paid_until = max(slot.paid_until, now) + SPACING
@@ -100,9 +101,12 @@ class Outbox:
         slot.not_before = now + self._spread(slot.pause)
 
     def failed(self, job: Job, now: int) -> None:
-        """Nobody answered: everything waits."""
+        """Nobody answered: everything waits. This one comes last then: it may be the one that is never answered (a
+        field that the CRD of an older version does not know is such an error)."""
         slot = self._slots[job.name]
         slot.sending = slot.told = False
+        slot.pause = min(max(2 * slot.pause, FIRST_PAUSE), LONGEST_PAUSE)
+        slot.not_before = now + self._spread(slot.pause)
         self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
         self._blocked_until = now + self._spread(self._pause)
 
