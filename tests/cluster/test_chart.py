@@ -100,7 +100,8 @@ def test_the_image_is_said_once(helm_program: Path, chart: Path) -> None:
 WANTED: dict[str, Any] = {
     "nodeSelector": {"edge": "true"},
     "tolerations": [{"key": "edge", "operator": "Exists"}],
-    "priorityClassName": "system-cluster-critical",
+    "agent.priorityClassName": "system-cluster-critical",
+    "operator.priorityClassName": "high",
     "replicas": 3,
     "resources": {"requests": {"cpu": "1"}},
 }
@@ -115,7 +116,7 @@ def merged(default: Any, wanted: Any) -> Any:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.value)
 def test_every_value_gets_where_it_belongs(helm_program: Path, chart: Path, setting: Setting, tmp_path: Path) -> None:
-    wanted = values = WANTED[setting.path[-1]]
+    wanted = values = WANTED.get(setting.value) or WANTED[setting.path[-1]]
     for step in reversed(setting.value.split(".")):
         values = {step: values}
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
@@ -134,6 +135,7 @@ def test_every_value_gets_where_it_belongs(helm_program: Path, chart: Path, sett
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("agent.resources.vrrp.limits.memory=1Gi", "limits"),
         ("agent.hostFiles=maybe", "hostFiles"),
+        ("agent.priorityClassName=high", "priorityClassName"),
     ],
 )
 def test_values_that_are_none_are_refused_by_name(helm_program: Path, chart: Path, words: str, complaint: str) -> None:
