@@ -87,7 +87,10 @@ def test_a_copy_leaves_out_the_blobs_that_are_there_already(tmp_path: Path) -> N
 
 
 def test_the_dockerfile_reads_the_same_requirements_and_prunes_the_same() -> None:
-    assert f"COPY {inputs.REQUIREMENTS.relative_to(REPOSITORY)} deploy/image/prune.txt ./" in DOCKERFILE
+    assert (
+        f"COPY {inputs.REQUIREMENTS.relative_to(REPOSITORY)} requirements/build.txt deploy/image/prune.txt ./"
+        in DOCKERFILE
+    )
     assert inputs.read_list("prune.txt")
 
 
