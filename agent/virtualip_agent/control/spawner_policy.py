@@ -61,6 +61,8 @@ def account(user: str, policy: Policy) -> Account:
 
 
 def _here(user: str) -> Account | None:
+    if user.isdecimal():
+        return None  # a number is nobody's name: a directory service that is slow or away is not to be asked for it
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
