@@ -49,19 +49,19 @@ def found(interfaces: Interfaces, vip: str) -> int:
     return link.index if link is not None else 0
 
 
-def test_an_address_of_ours_is_primary_where_it_stands_before_the_nodes_own() -> None:
+def test_an_address_of_ours_usurps_a_subnet_where_it_comes_before_the_nodes_own() -> None:
     ours, own = (2, "192.168.122.200", 24, TAG), (2, "192.168.122.101", 24, 0)
-    for addresses, primary in [
-        ((own, ours), False),
-        ((ours, own), True),
-        ((ours,), False),  # nothing of the node's own is there to speak from
-        ((ours, (2, "192.168.122.101", 25, 0)), False),
-        ((ours, (3, "192.168.122.101", 24, 0)), False),
-        (((2, "192.168.122.200", 32, TAG), own), False),
+    second = (2, "192.168.122.201", 24, TAG)
+    for addresses, usurpers in [
+        ((own, ours), []),
+        ((ours, second, own), ["192.168.122.200", "192.168.122.201"]),
+        ((ours, own, second), ["192.168.122.200"]),
+        ((ours,), []),  # nothing of the node's own is there to speak from
+        ((ours, (2, "192.168.122.101", 25, 0)), []),
+        ((ours, (3, "192.168.122.101", 24, 0)), []),
+        (((2, "192.168.122.200", 32, TAG), own), []),
     ]:
-        interfaces = node(*addresses)
-        (vip,) = interfaces.holders(packed("192.168.122.200"))
-        assert interfaces.is_primary(vip) is primary, addresses
+        assert [str(ip_address(found.ip)) for found in node(*addresses).usurpers(2)] == usurpers, addresses
 
 
 def test_a_subnet_that_no_interface_has_is_an_error_that_lists_what_there_is() -> None:

@@ -81,19 +81,25 @@ class AddressKeeper:
             [Change(found, add=True, lifetime=router.lifetime) for router in routers for found in self._held([router])]
         )
 
-    def give_way(self, router: RunningRouter) -> None:
-        """No address of a MASTER's is to be a subnet's primary beside the node's own: it goes on as /32 instead."""
-        changes = [
-            change
-            for found in self._held([router])
-            if self._interfaces.is_primary(found)
-            for change in (
-                Change(replace(found, prefix_length=32), add=True, lifetime=router.lifetime),
-                Change(found, add=False),
-            )
-        ]
-        if changes:
-            log.warning("%s: an address had become the primary one of its subnet: it is there as /32 now", router.name)
+    def give_way(self, routers: Collection[RunningRouter]) -> None:
+        """No address of a MASTER's is to be a subnet's primary before the node's own: it goes on as /32 instead."""
+        masters = [router for router in routers if router.core.is_master]
+        for index in {router.index for router in masters}:
+            usurpers = self._interfaces.usurpers(index)
+            if not usurpers:
+                continue
+            lifetimes = {
+                address.ip.packed: router.lifetime
+                for router in masters
+                if router.index == index
+                for address in router.addresses
+            }
+            changes: list[Change] = []
+            for found in usurpers:
+                if found.ip in lifetimes:
+                    log.warning("%s came before the node's own address: it is there as /32 now", ip_address(found.ip))
+                    anew = Change(replace(found, prefix_length=32), add=True, lifetime=lifetimes[found.ip])
+                    changes += (anew, Change(found, add=False))
             self._routes.change(changes)
 
     def _held(self, routers: Iterable[RunningRouter]) -> Iterator[Address]:

@@ -98,10 +98,9 @@ class Engine:
                 log.warning("%s: an address was taken off %s", router.name, router.link.name if router.link else "?")
                 router.count("put_back")
                 self._handle(router, ev.AddressesRemoved(), now)
-            elif router.core.is_master:
-                self._keeper.give_way(router)
             elif self._keeper.is_free_again(router):
                 self._handle(router, ev.AddressesFree(), now)
+        self._keeper.give_way(self._routers.values())
 
     def _concerns(self, router: RunningRouter, changed: Collection[int]) -> bool:
         here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address

@@ -169,18 +169,20 @@ class Interfaces:
             if other.ip != address.ip.packed
         )
 
-    def is_primary(self, address: Address) -> bool:
-        """Whether an IPv4 address of ours has become the primary of a subnet in which the node has one of its own, as
-        that was taken off and put on again (promote_secondaries): the node would speak from it."""
-        if len(address.ip) != 4 or address.prefix_length == 32:
-            return False
-        network = _network(address.ip, address.prefix_length)
-        there = [
-            other
-            for other in self.on_interface(address.index)
-            if len(other.ip) == 4 and _network(other.ip, other.prefix_length) == network
-        ]
-        return self.is_ours(there[0]) and not all(map(self.is_ours, there))
+    def usurpers(self, index: int) -> list[Address]:
+        """IPv4 addresses of ours that come before the node's own one of their subnet, as that was taken off and put on
+        again (promote_secondaries): one is the primary by now, and the node speaks from it."""
+        before: dict[IPv4Network | IPv6Network, list[Address]] = {}
+        found: list[Address] = []
+        for address in self.on_interface(index):
+            if len(address.ip) == 4 and address.prefix_length < 32:
+                ours = before.setdefault(_network(address.ip, address.prefix_length), [])
+                if self.is_ours(address):
+                    ours.append(address)
+                else:
+                    found += ours
+                    ours.clear()
+        return found
 
     def _told(self, size: int, names: Collection[str] = ()) -> str:
         """For a person: interfaces with their subnets of a family, then those of `names` that have none. Not each pod's
