@@ -116,7 +116,8 @@ def test_ten_minutes_without_an_operator_are_ten_minutes_in_which_nodes_fail_ove
     own_house_only: House,
 ) -> None:
     """Whatever is edited meanwhile is followed when it is back, and the last edit alone. The first node may know of it
-    some 50 ms before the third does; then the second, the better of the two, has the addresses for that moment."""
+    some 50 ms before the third does; then the second, the better of the two, has the addresses for that moment. And
+    both of them preempt the first, 1.5 ms of skew_time apart: the second may have begun when it hears the third."""
     house = own_house_only
     assert house.own is not None
     first, second = house.own.nodes[:2]
@@ -142,7 +143,9 @@ def test_ten_minutes_without_an_operator_are_ten_minutes_in_which_nodes_fail_ove
         generation = house.get("virtualip", "web")["metadata"]["generation"]
         house.wait("web", lambda status: status.get("observedGeneration") == generation)
         made = house.moves("web", known)
-        assert [move["to"] for move in reversed(made)] in ([house.nodes[2]], [house.nodes[1], house.nodes[2]])
+        second_and_third = house.nodes[1:3]
+        ways = (second_and_third[1:], second_and_third, [house.nodes[2], *second_and_third])
+        assert [move["to"] for move in reversed(made)] in ways
         print(f"{generation - 1} edits without an operator, {len(made)} moves when it is back")
         house.kubectl("wait", "--for=condition=Ready", "vip/web", "--timeout=30s")
 
