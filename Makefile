@@ -102,11 +102,12 @@ format: $(VENV)/installed ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+COMPILE := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu
 lock: $(VENV)/installed ## write the locked requirements anew
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu --no-emit-package virtualip --extra dev pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu --extra agent --extra operator pyproject.toml -o requirements/image.txt
-	echo 'hatchling>=1.27' | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --python-platform x86_64-unknown-linux-gnu - -o requirements/build.txt
+	$(COMPILE) --no-emit-package virtualip --extra dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra agent --extra operator pyproject.toml -o requirements/image.txt
+	echo 'hatchling>=1.27' | $(COMPILE) - -o requirements/build.txt
 
 clean: ## remove the virtual environment (the caches stay)
 	rm -rf $(VENV)

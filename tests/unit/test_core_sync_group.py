@@ -454,6 +454,16 @@ def test_one_that_is_damped_keeps_the_group_where_it_is_and_a_dead_master_is_fol
     assert lan.holder() == server1
 
 
+def wake_up_to_a_lower_one(lan: GroupLan, sleeper: str, other: str, segment: int) -> None:
+    """All were stopped: after 6 s one goes on, and finds an advertisement of priority 1 in one segment's queue."""
+    lan.run(6)
+    member = lan.node(other, segment)
+    lower = stamp(advertisement_template(member.settings), 1, member.source, GROUP_ADDRESS)
+    lan.segments[segment].inject(lower, member.source, member)
+    lan.run(0.01)
+    lan.resume(sleeper)
+
+
 def test_a_group_that_did_not_run_reads_every_segment_s_queue_before_it_takes_over_any_of_them() -> None:
     """Found by simulation: what was heard first in one segment made it MASTER of those that were not read yet."""
     lan = GroupLan()
@@ -462,12 +472,7 @@ def test_a_group_that_did_not_run_reads_every_segment_s_queue_before_it_takes_ov
     assert lan.holder() == server1
     for name in (server1, server2):
         lan.stall(name)
-    lan.run(6)
-    member = lan.node(server1, 0)
-    lower = stamp(advertisement_template(member.settings), 1, member.source, GROUP_ADDRESS)
-    lan.segments[0].inject(lower, member.source, member)
-    lan.run(0.01)
-    lan.resume(server2)
+    wake_up_to_a_lower_one(lan, server2, server1, 0)
     assert lan.masters() == [[server1], [server1]]
 
 
@@ -482,12 +487,7 @@ def test_a_router_that_waited_for_its_group_when_it_was_stopped_listens_anew_wit
     for name in (server1, server2):
         lan.stall(name)
     lan.segments[0].heal()
-    lan.run(6)
-    member = lan.node(server1, 1)
-    lower = stamp(advertisement_template(member.settings), 1, member.source, GROUP_ADDRESS)
-    lan.segments[1].inject(lower, member.source, member)
-    lan.run(0.01)
-    lan.resume(server2)
+    wake_up_to_a_lower_one(lan, server2, server1, 1)
     assert lan.masters() == [[server1], [server1]]
     lan.run(2)
     assert lan.masters() == [[server1, server2], [server1, server2]]

@@ -90,8 +90,9 @@ class Engine:
         Each pod that comes or goes is some, and none of it is about the interface of a router that runs; whoever waits
         for an interface, a source or an address to be free looks at all of it.
         """
+        subnets = changed is not None and self._routes.interfaces.have_subnet(changed)
         for router in list(self._routers.values()):
-            if changed is not None and not self._concerns(router, changed):
+            if changed is not None and not self._concerns(router, changed, subnets=subnets):
                 continue
             self._attach(router, now)
             if router.core.is_master and self._keeper.missing(router):
@@ -102,9 +103,9 @@ class Engine:
                 self._handle(router, ev.AddressesFree(), now)
         self._keeper.give_way(self._routers.values())
 
-    def _concerns(self, router: RunningRouter, changed: Collection[int]) -> bool:
+    def _concerns(self, router: RunningRouter, changed: Collection[int], *, subnets: bool) -> bool:
         here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address
-        return here or (router.config.interface is None and self._routes.interfaces.have_subnet(changed))
+        return here or (subnets and router.config.interface is None)
 
     def command(self, message: ipc.ToVrrp, now: int) -> None:
         """Carries out what control says."""

@@ -112,7 +112,7 @@ class Interfaces:
     def have_subnet(self, indices: Collection[int]) -> bool:
         """Whether one of these interfaces may be that of a router without a name for it: no pod's veth is."""
         return any(
-            address.prefix_length < 8 * len(address.ip) and not is_link_local(address.ip)
+            key_of(address) in self._subnets and not is_link_local(address.ip)
             for index in indices
             for address in self.on_interface(index)
         )

@@ -97,7 +97,7 @@ class Outbox:
         self._blocked_until = self._pause = 0
         slot = self._slots[job.name]
         slot.sending = slot.told = False
-        slot.pause = min(max(2 * slot.pause, FIRST_PAUSE), 6 * LONGEST_PAUSE)
+        slot.pause = _longer(slot.pause, 6 * LONGEST_PAUSE)
         slot.not_before = now + self._spread(slot.pause)
 
     def failed(self, job: Job, now: int) -> None:
@@ -105,9 +105,9 @@ class Outbox:
         field that the CRD of an older version does not know is such an error)."""
         slot = self._slots[job.name]
         slot.sending = slot.told = False
-        slot.pause = min(max(2 * slot.pause, FIRST_PAUSE), LONGEST_PAUSE)
+        slot.pause = _longer(slot.pause, LONGEST_PAUSE)
         slot.not_before = now + self._spread(slot.pause)
-        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self._pause = _longer(self._pause, LONGEST_PAUSE)
         self._blocked_until = now + self._spread(self._pause)
 
     def next_at(self) -> int | None:
@@ -131,6 +131,10 @@ class Outbox:
 
     def _spread(self, pause: int) -> int:
         return int(pause * (0.5 + self.jitter()))
+
+
+def _longer(pause: int, longest: int) -> int:
+    return min(max(2 * pause, FIRST_PAUSE), longest)
 
 
 def _is_master(entry: Entry | None) -> bool:
