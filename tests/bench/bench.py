@@ -39,12 +39,12 @@ class Scale:
     crowd: int
     loaded: float
     window: float
-    windows: int
+    turns: int
     growth: tuple[int, ...]
 
 
-FULL = Scale(phases=30, lanes=5, crowds=3, crowd=250, loaded=60, window=5, windows=3, growth=(1, 16, 64, 255))
-QUICK = Scale(phases=4, lanes=2, crowds=1, crowd=250, loaded=10, window=3, windows=2, growth=(1, 255))
+FULL = Scale(phases=30, lanes=5, crowds=3, crowd=250, loaded=60, window=5, turns=5, growth=(1, 16, 64, 255))
+QUICK = Scale(phases=4, lanes=2, crowds=1, crowd=250, loaded=10, window=3, turns=2, growth=(1, 255))
 
 Samples = dict[str, list[float]]
 
@@ -155,10 +155,9 @@ class Bench:
     def steady(self) -> None:
         """CPU and memory, and how they grow."""
         for routers in self.scale.growth:
+            turns = [self._steady_turn(routers) for _ in range(self.scale.turns)]
             for contestant in (_KEEPALIVED, OURS):
-                place = self.place()
-                found = steady_state(contestant, routers, place, window=self.scale.window, windows=self.scale.windows)
-                self.growth.setdefault(contestant, {})[routers] = found
+                found = self.growth[contestant][routers]
                 costs = ", ".join(f"{role} {summary(found[role], 'µs', 'max')}" for role in ("master", "backup"))
                 self.say(f"steady state, {routers} virtual routers: {contestant}: {costs}")
         most = self.scale.growth[-1]
@@ -167,17 +166,30 @@ class Bench:
             return {contestant: found[most][key] for contestant, found in self.growth.items()}
 
         for role, factor, goal in (("master", 1, "≤ keepalived's"), ("backup", 2, "≤ 2 × keepalived's")):
-            samples = of(role)
-            # keepalived may never have come to rest
-            theirs = median(samples[_KEEPALIVED] or [float("inf")])
-            holds = bool(samples[OURS]) and median(samples[OURS]) <= factor * theirs
-            self.lines.append(Line(f"CPU an advertisement at {most} VRIDs, {role.upper()}", "µs", samples, goal, holds))
+            # a machine may be twice as fast as some minutes before: what is measured side by side is compared
+            pairs = [(turn[OURS][role], turn[_KEEPALIVED][role]) for turn in turns]
+            ratios = [median(ours) / median(theirs) for ours, theirs in pairs if ours and theirs]
+            holds = bool(ratios) and median(ratios) <= factor
+            said = f"{goal} ({median(ratios):.2f})" if ratios else goal
+            self.lines.append(
+                Line(f"CPU an advertisement at {most} VRIDs, {role.upper()}", "µs", of(role), said, holds)
+            )
         for key, what, goal, most_mib in (
             ("vrrp_rss", "memory of vrrp (RSS)", "≤ 36 MiB", 36.0),
             ("all_pss", "memory of all its processes (PSS)", "≤ 140 MiB", 140.0),
         ):
             samples = of(key)
-            self.lines.append(Line(f"{what}, {most} VRIDs", "MiB", samples, goal, samples[OURS][0] <= most_mib))
+            self.lines.append(Line(f"{what}, {most} VRIDs", "MiB", samples, goal, max(samples[OURS]) <= most_mib))
+
+    def _steady_turn(self, routers: int) -> dict[str, Samples]:
+        """Both, one right after the other."""
+        turn: dict[str, Samples] = {}
+        for contestant in (_KEEPALIVED, OURS):
+            turn[contestant] = steady_state(contestant, routers, self.place(), window=self.scale.window)
+            known = self.growth.setdefault(contestant, {}).setdefault(routers, {})
+            for what, samples in turn[contestant].items():
+                known.setdefault(what, []).extend(samples)
+        return turn
 
     def write(self, target: Path) -> str:
         """The three files; the table."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from contestants import CONTESTANTS, memory_kib, wait_for_vips
 from machine import cpu_seconds
-from pair import Pair, packets
+from pair import Pair, ip_received
 from setup import Setup
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ Samples = dict[str, list[float]]
 _SETTLING = 8.0
 """Seconds after the last take-over: keepalived's second burst of gratuitous ARP comes after 5."""
 _TRIES = 5
-"""Windows tried for each that is wanted."""
+"""Windows tried for one that counts."""
 
 
-def steady_state(contestant: str, routers: int, directory: Path, *, window: float, windows: int) -> Samples:
+def steady_state(contestant: str, routers: int, directory: Path, *, window: float) -> Samples:
     """Microseconds of CPU for each advertisement at 100 ms, as MASTER and as BACKUP; memory in MiB."""
     setup = Setup(routers=routers, interval_ms=100, preempt=True)
     start = CONTESTANTS[contestant]
@@ -36,12 +36,11 @@ def steady_state(contestant: str, routers: int, directory: Path, *, window: floa
             wait_for_vips(one, setup)
             time.sleep(_SETTLING)
             samples: Samples = {"master": [], "backup": []}
-            for _ in range(windows * _TRIES):
+            for _ in range(_TRIES):
                 time.sleep(random.uniform(0, 0.1))
                 costs = _window(pair, master.vrrp, backup.vrrp, window)
-                for role, cost in costs.items():
-                    samples[role].append(cost)
-                if len(samples["master"]) == windows:
+                if costs:
+                    samples |= {role: [cost] for role, cost in costs.items()}
                     break
             rss, pss = memory_kib(master.vrrp)
             samples["vrrp_rss"], samples["vrrp_pss"] = [rss / 1024], [pss / 1024]
@@ -53,13 +52,13 @@ def steady_state(contestant: str, routers: int, directory: Path, *, window: floa
 
 
 def _window(pair: Pair, master: int, backup: int, seconds: float) -> dict[str, float]:
-    """Nothing where the BACKUP spoke: that was no steady state."""
+    """Nothing where the BACKUP advertised: that was no steady state."""
     one, two = pair.nodes
 
-    def now() -> tuple[float, float, int, int, int]:
-        return cpu_seconds(master), cpu_seconds(backup), packets(one)[1], *packets(two)
+    def now() -> tuple[float, float, int, int]:
+        return cpu_seconds(master), cpu_seconds(backup), ip_received(two), ip_received(one)
 
     before = now()
     time.sleep(seconds)
-    used = [then - before for then, before in zip(now(), before, strict=True)]
-    return {} if used[4] else {"master": used[0] / used[2] * 1e6, "backup": used[1] / used[3] * 1e6}
+    master_used, backup_used, heard, of_backup = (then - before for then, before in zip(now(), before, strict=True))
+    return {} if of_backup else {"master": master_used / heard * 1e6, "backup": backup_used / heard * 1e6}

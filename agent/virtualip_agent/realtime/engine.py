@@ -21,7 +21,7 @@ from virtualip_agent.realtime.route_socket import ASK_AGAIN, RouteSocket
 from virtualip_agent.realtime.router import RunningRouter, identity, parse_addresses, settings_of
 from virtualip_agent.realtime.speech import Speech
 from virtualip_agent.realtime.timers import Chore, Deadlines
-from virtualip_agent.realtime.vrrp_sockets import Receiver
+from virtualip_agent.realtime.vrrp_sockets import Packet, Receiver
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import TTL
@@ -74,15 +74,15 @@ class Engine:
     def receive(self, receiver: Receiver, now: int, until: int) -> None:
         """Reads what arrived on an interface, for no longer than `until`."""
         entries = receiver.cache.entries
-        for packet in receiver.packets(until):
-            said, ttl = packet
+        for said, ttl in receiver.packets(until):
             known = entries.get(said)
             if known is None or ttl != TTL:
-                known = self._listeners.understand(receiver, packet)
+                known = self._listeners.understand(receiver, Packet(said, ttl))
                 if known is None:
                     continue
             known.peer.received += 1
-            self._handle(known.router, known.event, now)
+            if not known.router.core.repeats(known.event, now):
+                self._handle(known.router, known.event, now)
 
     def links_changed(self, now: int, changed: Collection[int] | None = None) -> None:
         """After notifications about interfaces of these indices (None: of all): which routers does it concern?

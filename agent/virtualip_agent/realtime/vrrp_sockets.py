@@ -116,11 +116,12 @@ class Receiver:
         counters = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         return int(_MEMINFO.unpack(counters)[_DROPS])
 
-    def packets(self, until: int) -> Iterator[Packet]:
-        """What waits in the queue; what of it is not begun by `until` (CLOCK_MONOTONIC) goes on waiting."""
+    def packets(self, until: int) -> Iterator[tuple[bytes, int]]:
+        """What waits in the queue, each as what a Packet is made of; what is not begun by `until` (CLOCK_MONOTONIC)
+        goes on waiting."""
         return self._packets(until) if self.family == socket.AF_INET else self._packets_v6(until)
 
-    def _packets(self, until: int) -> Iterator[Packet]:
+    def _packets(self, until: int) -> Iterator[tuple[bytes, int]]:
         receive = self._socket.recv
         for _ in range(_MOST_AT_ONCE):
             if monotonic_ns() > until:
@@ -133,11 +134,11 @@ class Receiver:
                 # ENETDOWN is reported once on a socket whose interface went; the link watch knows more
                 return
             if packet[0] == _PLAIN_HEADER:
-                yield Packet(packet[12:], packet[8])
+                yield packet[12:], packet[8]
             else:
-                yield Packet(packet[12:20] + packet[(packet[0] & 0x0F) * 4 :], packet[8])
+                yield packet[12:20] + packet[(packet[0] & 0x0F) * 4 :], packet[8]
 
-    def _packets_v6(self, until: int) -> Iterator[Packet]:
+    def _packets_v6(self, until: int) -> Iterator[tuple[bytes, int]]:
         # the kernel takes the IPv6 header off, and tells what was in it beside the data (RFC 3542, section 6)
         receive = self._socket.recvmsg
         for _ in range(_MOST_AT_ONCE):
@@ -154,7 +155,7 @@ class Receiver:
                 elif kind == socket.IPV6_PKTINFO:
                     destination = value[:16]
             source = socket.inet_pton(socket.AF_INET6, sender[0].partition("%")[0])
-            yield Packet(source + destination + payload, hop_limit)
+            yield source + destination + payload, hop_limit
 
 
 class Destination(NamedTuple):

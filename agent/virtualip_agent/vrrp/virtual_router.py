@@ -24,14 +24,21 @@ class VirtualRouter(MasterDuties):
 
     def handle(self, event: ev.Event, now: int) -> Sequence[fx.Effect]:
         """Carries out one event at the time `now` (nanoseconds). See effects.py for the order of what it returns."""
-        if event is self._steady.repeating:
-            self.deadline = self._steady.repeated(self._watch, now)
+        if self.repeats(event, now):
             return ()
         quiet = self._phase is Phase.MASTER and self._hand_over is None and not self.mismatches and not self.foreign
         if quiet and type(event) is ev.TimerExpired and self._schedule.only_advertisement_due(self.settings, now):
             self.deadline = self._schedule.deadline(self.settings)
             return self._steady.advertise(self.priority)
         return self._handle(event, now)
+
+    def repeats(self, event: ev.Event, now: int) -> bool:
+        """Takes in what only says again what was heard last: the deadline is later, and that is all. False: anything
+        else, of which nothing was taken in."""
+        if event is not self._steady.repeating:
+            return False
+        self.deadline = self._steady.repeated(self._watch, now)
+        return True
 
     def _handle(self, event: ev.Event, now: int) -> Effects:
         effects: Effects = []
