@@ -11,6 +11,8 @@ import signal
 import sys
 import time
 
+from client import be_punctual
+
 _GIVE_UP = 0.5  # s: what takes longer is no answer, however late the kernel sends its SYN again
 
 
@@ -32,6 +34,7 @@ async def _request(host: str, port: int, answers: list[float]) -> None:
 
 
 async def _ask(host: str, port: int, interval: float) -> None:
+    be_punctual()
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     answers: list[float] = []
