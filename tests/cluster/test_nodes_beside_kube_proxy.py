@@ -18,7 +18,6 @@ from client import Prober, ProbeResult
 from hands import Hands
 from house import NAMESPACE, ClusterClient, House, Status
 from node_daemon import NodeDaemon
-from stolen_time import StolenTime
 from web_pods import (
     DOORS,
     EXTERNAL_IP,
@@ -133,14 +132,22 @@ def proxied(served: House, request: pytest.FixtureRequest) -> Iterator[tuple[str
 def test_every_service_goes_on_when_the_agent_of_the_master_is_stopped(
     proxied: tuple[str, House], cluster_client: ClusterClient
 ) -> None:
+    """What the same pods keep another client waiting, at a node that has nothing to do with the VIP, is not the VIP's:
+    an agent that starts takes the processor."""
     mode, house = proxied
+    elsewhere = f"{house.cluster.node(house.nodes[2]).address}:{NODE_PORT.port}"
     with vip_on_the_first(house) as master:
-        with StolenTime() as stolen, asking(cluster_client, house) as results:
+        with (
+            Prober(cluster_client, elsewhere, ASKED_EVERY, web_asker.__file__) as prober,
+            asking(cluster_client, house) as results,
+        ):
+            prober.wait_for_answer()
             house.kubectl("-n", NAMESPACE, "delete", "pod", house.agent(master), "--wait=false")
             house.wait("web", lambda status: status["master"] == house.nodes[1])
         house.wait_master("web", master, timeout=60)
-    gaps = told(f"{mode}: agent stopped (stolen {stolen.ms:.0f} ms)", results)
-    assert all(gap < 200 + stolen.ms * 1.5 for gap in gaps.values())
+    noise = prober.result.longest_gap_ms
+    gaps = told(f"{mode}: agent stopped (noise {noise:.0f} ms)", results)
+    assert all(gap < noise + 150 for gap in gaps.values())
 
 
 def test_a_pod_sees_the_client_or_the_nodes_own_address_never_the_vip(proxied: tuple[str, House]) -> None:
