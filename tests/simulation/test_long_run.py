@@ -56,6 +56,16 @@ node 100 0
 2042.07194775 end 0 0
 """
 
+AN_INTERVAL_OF_ITS_OWN = """
+version=2 interval=1000000000 preempt=1 fast_preempt=1 preempt_delay=0 lifetime=30 noise_seed=836927278
+node 244 0
+node 254 0
+2504.18196 power_off 1 930
+2506.20196 start 1 706
+2507.30196 interval 1 875
+2511.808083248 end 0 0
+"""
+
 
 @pytest.mark.parametrize("first", [1, 20_001])
 def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(first: int) -> None:
@@ -74,6 +84,7 @@ def test_ten_hours_of_faults_and_after_each_repair_one_master_the_right_one(firs
     pytest.param(AN_ANSWER_PUT_OFF, id="an answer that was put off is said when it is due, not when it was asked for"),
     pytest.param(A_GROUP_THAT_OVERSLEPT, id="who overslept yields in every segment"),
     pytest.param(A_DRAINING_GROUP_THAT_IS_ADOPTED_IN_PART, id="a group of which one is elected resigns in no segment"),
+    pytest.param(AN_INTERVAL_OF_ITS_OWN, id="an edit lengthens the waiting of who would preempt whom it hears"),
 ])  # fmt: skip
 def test_what_a_long_run_found_once(episode: str) -> None:
     assert play(Episode.parse(episode)).foul == ""

@@ -340,7 +340,8 @@ class Referee:
         """Anything but time and advertisements: from here it may be later than before, and by another interval."""
         sheet.waiting_latest = max(sheet.waiting_latest, now)
         sheet.slowest = max(sheet.slowest, node.settings.advert_interval)
-        if not node.core.master:
+        if not node.core.master or sheet.lower_since is not None:
+            # nobody's interval is waited by but its own: not that of one whom it would preempt either
             sheet.shortest = min(sheet.shortest, node.settings.advert_interval)
             sheet.longest = max(sheet.longest, node.settings.advert_interval)
         if sheet.master_resigned_at is not None:
