@@ -132,8 +132,8 @@ def proxied(served: House, request: pytest.FixtureRequest) -> Iterator[tuple[str
 def test_every_service_goes_on_when_the_agent_of_the_master_is_stopped(
     proxied: tuple[str, House], cluster_client: ClusterClient
 ) -> None:
-    """What the same pods keep another client waiting, at a node that has nothing to do with the VIP, is not the VIP's:
-    an agent that starts takes the processor."""
+    """The noise that is told beside it: what the same pods keep a client waiting at a node that has nothing to do with
+    the VIP, while an agent starts."""
     mode, house = proxied
     elsewhere = f"{house.cluster.node(house.nodes[2]).address}:{NODE_PORT.port}"
     with vip_on_the_first(house) as master:
@@ -147,7 +147,7 @@ def test_every_service_goes_on_when_the_agent_of_the_master_is_stopped(
         house.wait_master("web", master, timeout=60)
     noise = prober.result.longest_gap_ms
     gaps = told(f"{mode}: agent stopped (noise {noise:.0f} ms)", results)
-    assert all(gap < noise + 150 for gap in gaps.values())
+    assert all(gap < 200 for gap in gaps.values())
 
 
 def test_a_pod_sees_the_client_or_the_nodes_own_address_never_the_vip(proxied: tuple[str, House]) -> None:
