@@ -103,16 +103,16 @@ class Machine:
         return found[0]
 
     def find(self, word: str) -> list[int]:
-        """All such processes."""
-        return [pid for pid in self.pids() if word in command_line(pid)]
-
-    def pids(self) -> list[int]:
-        """All processes of the machine."""
-        found, queue = [], [self.init, *(pid for engine in self.engines for pid in children(engine.pid))]
+        """All such processes; what one of them has just forked has its command line until it is a program of its own."""
+        found = []
+        roots = [self.init, *(pid for engine in self.engines for pid in children(engine.pid))]
+        queue: list[tuple[int, list[str]]] = [(pid, []) for pid in roots]
         while queue:
-            pid = queue.pop()
-            found.append(pid)
-            queue += children(pid)
+            pid, parents = queue.pop()
+            words = command_line(pid)
+            if word in words and words != parents:
+                found.append(pid)
+            queue += [(child, words) for child in children(pid)]
         return found
 
     def entry(self, name: str) -> Entry | None:
