@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 DATAGRAM: Final = 1 << 17
@@ -146,20 +147,27 @@ def _address_body(address: Address, *more: bytes) -> bytes:
     )
 
 
-def new_address(address: Address, lifetime: int, sequence: int, *, exclusive: bool) -> bytes:
+def new_address(address: Address, lifetime: int, sequence: int, *, exclusive: bool, answered: bool = True) -> bytes:
     """Adds the address (EEXIST where it is there) or refreshes it; `lifetime` in seconds, preferred 0.
 
     IPv6: without duplicate address detection (the MASTER before may answer on for a moment, and a second of waiting is
     a second without the address), and without a prefix route, which would end with the address.
+
+    answered: also where it was done; an error is answered always.
     """
-    flags = NLM_F_ACK | NLM_F_CREATE | (NLM_F_EXCL if exclusive else NLM_F_REPLACE)
-    body = _address_body(
+    flags = _answer(answered) | NLM_F_CREATE | (NLM_F_EXCL if exclusive else NLM_F_REPLACE)
+    return _message(RTM_NEWADDR, flags, sequence, _address_with_lifetime(address, lifetime))
+
+
+@lru_cache(maxsize=1024)
+def _address_with_lifetime(address: Address, lifetime: int) -> bytes:
+    """Kept: the same ones are refreshed every second."""
+    return _address_body(
         address,
         _attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0, lifetime, 0, 0)),
         _attribute(_IFA_PROTO, bytes([TAG])),
         *_ipv6_flags(address),
     )
-    return _message(RTM_NEWADDR, flags, sequence, body)
 
 
 def _ipv6_flags(address: Address) -> tuple[bytes, ...]:
@@ -168,9 +176,13 @@ def _ipv6_flags(address: Address) -> tuple[bytes, ...]:
     return (_attribute(_IFA_FLAGS, _FLAGS.pack(_IFA_F_NODAD | _IFA_F_NOPREFIXROUTE)),)
 
 
-def delete_address(address: Address, sequence: int) -> bytes:
+def delete_address(address: Address, sequence: int, *, answered: bool = True) -> bytes:
     """Takes the address off; EADDRNOTAVAIL where it is not there."""
-    return _message(RTM_DELADDR, NLM_F_ACK, sequence, _address_body(address))
+    return _message(RTM_DELADDR, _answer(answered), sequence, _address_body(address))
+
+
+def _answer(wanted: bool) -> int:
+    return NLM_F_ACK if wanted else 0
 
 
 def dump_addresses(sequence: int) -> bytes:

@@ -173,22 +173,24 @@ class RouteSocket:
 
     def _change_batch(self, changes: Sequence[Change]) -> list[int]:
         first = self._take_sequence(len(changes))
+        last = first + len(changes) - 1
         batch = b"".join(
-            rt.new_address(change.address, change.lifetime, first + index, exclusive=change.exclusive)
+            rt.new_address(
+                change.address, change.lifetime, sequence, exclusive=change.exclusive, answered=sequence == last
+            )
             if change.add
-            else rt.delete_address(change.address, first + index)
-            for index, change in enumerate(changes)
+            else rt.delete_address(change.address, sequence, answered=sequence == last)
+            for sequence, change in enumerate(changes, first)
         )
-        results = [errno.EIO] * len(changes)
-        answers = 0
+        results = [0] * len(changes)
+        answered = 0
         try:
             self._requests.send(batch)
-            while answers < len(changes):
+            while answered != last:  # in the order of the batch: what fails, and the last in any case
                 for message in rt.messages(self._requests.recv(rt.DATAGRAM)):
-                    index = message.sequence - first
-                    if message.type == rt.NLMSG_ERROR and 0 <= index < len(changes):
-                        results[index] = rt.error_code(message.payload)
-                        answers += 1
+                    if message.type == rt.NLMSG_ERROR and first <= message.sequence <= last:
+                        answered = message.sequence
+                        results[answered - first] = rt.error_code(message.payload)
         except OSError as error:
             log.error("netlink: %s; asking the kernel what is there", error)
             self.resynchronise()
