@@ -103,7 +103,7 @@ class Machine:
         return found[0]
 
     def find(self, word: str) -> list[int]:
-        """All such processes; what one of them has just forked has its command line until it is a program of its own."""
+        """All such processes. What one of them has just forked has its command line, until it is another program."""
         found = []
         roots = [self.init, *(pid for engine in self.engines for pid in children(engine.pid))]
         queue: list[tuple[int, list[str]]] = [(pid, []) for pid in roots]

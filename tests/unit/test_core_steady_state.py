@@ -11,7 +11,8 @@ from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import Advertisement
 from virtualip_agent.vrrp.priority import Contribution
-from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.settings import Garp
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 
 FOREIGN = frozenset({bytes([10, 0, 0, 1])})
 
@@ -55,11 +56,21 @@ class WithoutShortCuts(OneRouter):
 
 
 @settings(max_examples=400, deadline=None)
-@given(steps=STEPS, preempt=st.booleans(), delay=st.sampled_from((0, 5 * SECOND)))
+@given(
+    steps=STEPS,
+    preempt=st.booleans(),
+    delay=st.sampled_from((0, 5 * SECOND)),
+    refresh=st.sampled_from((0, 3 * SECOND, 3_300 * MILLISECOND)),
+)
 def test_the_same_is_said_and_the_same_deadline_kept_with_and_without_short_cuts(
-    steps: list[tuple[ev.Event | None, int, int]], preempt: bool, delay: int
+    steps: list[tuple[ev.Event | None, int, int]], preempt: bool, delay: int, refresh: int
 ) -> None:
-    options: dict[str, Any] = {"preempt": preempt, "preempt_delay": delay, "trackers": frozenset({"t"})}
+    options: dict[str, Any] = {
+        "preempt": preempt,
+        "preempt_delay": delay,
+        "trackers": frozenset({"t"}),
+        "garp": Garp(refresh=refresh),
+    }
     short, whole = OneRouter(**options), WithoutShortCuts(**options)
     for router in (short, whole):
         router.contribute(t=Contribution(0))

@@ -38,6 +38,19 @@ def test_a_deadline_that_moves_later_costs_no_new_entry() -> None:
     assert deadlines.first is None
 
 
+def test_those_of_one_moment_are_due_together_and_each_once() -> None:
+    deadlines = Deadlines()
+    for name in "abc":
+        deadlines.arm(name, 30)
+    deadlines.arm("a", 10)
+    assert deadlines.due(10) == ["a"]
+    deadlines.arm("a", 30)
+    deadlines.forget("b")
+
+    assert deadlines.due(30) == ["a", "c"]
+    assert deadlines.first is None
+
+
 def test_a_forgotten_name_is_never_due() -> None:
     deadlines = Deadlines()
     deadlines.arm("a", 10)

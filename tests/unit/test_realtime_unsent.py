@@ -9,7 +9,7 @@ ONE, TWO = "192.0.2.1", "192.0.2.2"
 
 def test_each_peer_that_cannot_be_reached_is_named_with_its_reason() -> None:
     unsent = Unsent()
-    assert not unsent
+    assert not unsent.troubles
     unsent.failed("web", ONE, "No route to host", 0)
     unsent.failed("web", TWO, "No route to host", 0)
     assert unsent.message("web") == f"advertisements to {ONE}, {TWO} cannot be sent: No route to host"
@@ -20,7 +20,7 @@ def test_each_peer_that_cannot_be_reached_is_named_with_its_reason() -> None:
     )
     assert unsent.message("api") == ""
     unsent.forget("web")
-    assert (unsent.message("web"), bool(unsent)) == ("", False)
+    assert (unsent.message("web"), unsent.troubles) == ("", {})
 
 
 def test_what_fails_now_and_then_is_one_trouble_that_ends_after_ten_quiet_seconds(

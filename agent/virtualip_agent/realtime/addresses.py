@@ -105,17 +105,15 @@ class AddressKeeper:
     def _held(self, routers: Iterable[RunningRouter]) -> Iterator[Address]:
         for router in routers:
             if router.link is not None:
-                for address in router.addresses:
-                    found = self._interfaces.ours_on(router.link.index, address.ip.packed)
+                for ip in router.packed:
+                    found = self._interfaces.ours_on(router.link.index, ip)
                     if found is not None:
                         yield found
 
     def missing(self, router: RunningRouter) -> bool:
         """Whether an address that the router should have is not there."""
         link = router.link
-        return link is not None and any(
-            self._interfaces.ours_on(link.index, address.ip.packed) is None for address in router.addresses
-        )
+        return link is not None and any(self._interfaces.ours_on(link.index, ip) is None for ip in router.packed)
 
     def adoptable(self, router: RunningRouter) -> bool:
         """Whether an earlier process of this agent left the router's addresses on the interface."""
@@ -127,8 +125,8 @@ class AddressKeeper:
 
     def _foreign(self, router: RunningRouter) -> Refusal | None:
         """The same IP anywhere on this node that is not ours, whatever its prefix; a link-local one there alone."""
-        for address in router.addresses:
-            for holder in self._interfaces.holders(address.ip.packed):
+        for ip in router.packed:
+            for holder in self._interfaces.holders(ip):
                 elsewhere = router.link is None or holder.index != router.link.index
                 if elsewhere and is_link_local(holder.ip):
                     continue

@@ -81,7 +81,7 @@ class Engine:
                 if known is None:
                     continue
             known.peer.received += 1
-            if not known.router.core.repeats(known.event, now):
+            if not known.core.repeats(known.event, now):
                 self._handle(known.router, known.event, now)
 
     def links_changed(self, now: int, changed: Collection[int] | None = None) -> None:
@@ -139,11 +139,11 @@ class Engine:
         for name in self.deadlines.due(now):
             router = self._routers.get(name)
             if router is not None:
-                deadline = router.core.deadline
-                if deadline is not None and deadline <= now:
+                if priority := router.core.interval_over(now):
+                    self._advertisements.append((router, priority))
+                elif router.core.deadline is not None and router.core.deadline <= now:
                     self._handle(router, _TIMER_EXPIRED, now)
-                else:
-                    self._arm(router)  # a MASTER was heard meanwhile
+                self._arm(router)  # also where a MASTER was heard meanwhile
             elif name == Chore.REFRESH:
                 self._refresh(now)
             elif name == Chore.LOOK_AGAIN:
@@ -260,10 +260,10 @@ class Engine:
             return
         names = {router.name for router in routers}
         others = {
-            (other.link.index, address.ip.packed)
+            (other.index, ip)
             for other in self._routers.values()
-            if other.core.is_master and other.link is not None and other.name not in names
-            for address in other.addresses
+            if other.core.is_master and other.name not in names
+            for ip in other.packed
         }
         self._keeper.remove(routers, others.union(keep))
 
@@ -324,9 +324,9 @@ class Engine:
                         self._speech.announce(router, router.announcements())
                     else:
                         self._pacer.want(router)
-            for router, priority in advertisements:
-                if router.name not in refused:
-                    self._speech.advertise(router, priority, now)
+            if refused:
+                advertisements = [said for said in advertisements if said[0].name not in refused]
+            self._speech.advertise(advertisements, now)
             for name, refusal in refused.items():
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)

@@ -66,10 +66,31 @@ class RunningRouter:
     """The MASTER that is in the kernel's filter as known."""
     down: ev.LinkDown | None = None
     """Why it cannot take part where it is, as the core was told."""
+    packed: tuple[bytes, ...] = field(init=False)
+    """The addresses as the kernel and the wire have them."""
+    unicast: bool = field(init=False)
+    """Whether it speaks to its members instead of the group."""
+    patience: int = field(init=False)
+    """Nanoseconds of a MASTER's silence after which every other has taken over that can: skew_time is under an interval
+    (RFC 9568, section 6.1)."""
+    slot: int = field(init=False)
+    """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
+    stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
+    """Advertisements by priority."""
     _members: tuple[bytes, ...] | None = None
-    _stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
     _announcements: tuple[bytes, ...] = ()
     _forwarding: bool = False
+
+    def __post_init__(self) -> None:
+        self._derive()
+
+    def _derive(self) -> None:
+        """What is asked for at each advertisement is worked out once for a configuration."""
+        interval = self.config.advert_interval
+        self.packed = tuple(address.ip.packed for address in self.addresses)
+        self.unicast = self.config.transport == "Unicast"
+        self.patience = (self.config.down_timer_adverts + 1) * interval
+        self.slot = interval // SLOTS
 
     @property
     def name(self) -> str:
@@ -89,12 +110,7 @@ class RunningRouter:
     @property
     def family(self) -> int:
         """AF_INET or AF_INET6."""
-        return family_of(self.addresses[0].ip.packed)
-
-    @property
-    def unicast(self) -> bool:
-        """Whether it speaks to its members instead of the group."""
-        return self.config.transport == "Unicast"
+        return family_of(self.packed[0])
 
     @property
     def unicast_peers(self) -> tuple[bytes, ...]:
@@ -139,17 +155,6 @@ class RunningRouter:
         """One more."""
         self.counters[counter] = self.counters.get(counter, 0) + by
 
-    @property
-    def patience(self) -> int:
-        """Nanoseconds of a MASTER's silence after which every other has taken over that can: skew_time is under an
-        interval (RFC 9568, section 6.1)."""
-        return (self.config.down_timer_adverts + 1) * self.config.advert_interval
-
-    @property
-    def slot(self) -> int:
-        """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
-        return self.config.advert_interval // SLOTS
-
     def peer(self, source: bytes, *, bare_checksum: bool = False) -> Peer:
         """The counters of a source; of all others together, where there are too many to be true."""
         peers = self.bare_peers if bare_checksum else self.peers
@@ -179,6 +184,7 @@ class RunningRouter:
         """Takes a new configuration; the caller tells the core."""
         self.config = config
         self.addresses = parse_addresses(config)
+        self._derive()
         self._members = None
         self._forget_templates()
 
@@ -192,23 +198,25 @@ class RunningRouter:
         self._forget_templates()
 
     def _forget_templates(self) -> None:
-        self._stamped.clear()
+        self.stamped.clear()
         self._announcements = ()
 
     def advertisements(self, priority: int) -> tuple[tuple[bytes, Destination], ...]:
-        """The payload for each destination; kept, as a MASTER sends the same ones for hours."""
+        """The payload for each destination; `stamped` has it from then on: a MASTER sends the same ones for hours."""
         assert self.sender is not None
         assert self.link is not None
-        found = self._stamped.get(priority)
-        if found is None:
-            if len(self._stamped) >= _LARGEST_CACHE:
-                self._stamped.clear()
-            to = [destination(packed, self.link.index) for packed in self.unicast_peers or (group_of(self.family),)]
-            source, template = self.sender.source, self.config.advertisement
-            bare = self.config.checksum == "RFC9568"
-            found = tuple((stamp(template, priority, source, one.packed, bare=bare), one) for one in to)
-            self._stamped[priority] = found
-        return found
+        if len(self.stamped) >= _LARGEST_CACHE:
+            self.stamped.clear()
+        to = [destination(packed, self.link.index) for packed in self.unicast_peers or (group_of(self.family),)]
+        source, template = self.sender.source, self.config.advertisement
+        bare = self.config.checksum == "RFC9568"
+        made = tuple((stamp(template, priority, source, one.packed, bare=bare), one) for one in to)
+        self.stamped[priority] = made
+        return made
+
+    def peer_text(self, to: Destination) -> str:
+        """The peer of a unicast router; '' is the group."""
+        return to.address[0] if self.unicast else ""
 
     def set_forwarding(self, forwarding: bool) -> None:
         """Whether the interface forwards IPv6: the router flag of neighbour advertisements."""
@@ -241,7 +249,7 @@ class RunningRouter:
             return None
         held: tuple[str, ...] = ()
         if self.link is not None:
-            wanted = {address.ip.packed for address in self.addresses}
+            wanted = set(self.packed)
             held = tuple(
                 f"{ip_address(address.ip)}/{address.prefix_length}"
                 for address in interfaces.on_interface(self.link.index)

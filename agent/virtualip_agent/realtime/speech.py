@@ -54,7 +54,9 @@ class Speech:
         """Whether the process was stopped for too long since all this was decided. Saying it takes its time too: only
         what lies between two looks can be a stop."""
         now = self._clock()
-        self._stopped = max(self._stopped, now - self._looked_at)
+        since = now - self._looked_at
+        if since > self._stopped:
+            self._stopped = since
         self._looked_at = now
         return self._stopped > router.patience
 
@@ -82,23 +84,25 @@ class Speech:
         else:
             self._unannounced.pop(router.name, None)
 
-    def advertise(self, router: RunningRouter, priority: int, now: int) -> None:
-        """One advertisement, to the group or to each member."""
-        if router.sender is None or (priority and self._is_old(router)):
-            return
-        for payload, to in router.advertisements(priority):
-            try:
-                router.sender.send(payload, to)
+    def advertise(self, advertisements: Iterable[tuple[RunningRouter, int]], now: int) -> None:
+        """Each router's with its priority, to the group or to each member."""
+        for router, priority in advertisements:
+            sender = router.sender
+            if sender is None or (priority and self._is_old(router)):
+                continue
+            for payload, to in router.stamped.get(priority) or router.advertisements(priority):
+                try:
+                    sender.send(payload, to.address)
+                except OSError as error:
+                    # one peer that cannot be reached is no reason not to tell the others
+                    router.count("send_failed")
+                    self.unsent.failed(router.name, router.peer_text(to), error.strerror or str(error), now)
+                    continue
                 if priority:
                     router.sent += 1
                     if router.unicast:
                         router.sent_to[to.packed] = router.sent_to.get(to.packed, 0) + 1
                 else:
                     router.count("sent_priority_0")
-                if self.unsent:
-                    self.unsent.sent(router.name, to.address[0] if router.unicast else "", now)
-            except OSError as error:
-                # one peer that cannot be reached is no reason not to tell the others
-                router.count("send_failed")
-                whom = to.address[0] if router.unicast else ""
-                self.unsent.failed(router.name, whom, error.strerror or str(error), now)
+                if self.unsent.troubles:
+                    self.unsent.sent(router.name, router.peer_text(to), now)

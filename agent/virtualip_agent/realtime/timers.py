@@ -66,23 +66,30 @@ class Chore(StrEnum):
 
 class Deadlines:
     """The earliest of many deadlines. A deadline that moved later costs nothing until its old time comes: a BACKUP
-    moves its own with every advertisement it hears."""
+    moves its own with every advertisement it hears. Those of one moment are kept together: MASTERs share slots."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, str]] = []
+        self._moments: list[int] = []
+        """A heap; each is a key of `_names`."""
+        self._names: dict[int, list[str]] = {}
         self._armed: dict[str, int] = {}
 
     @property
     def first(self) -> int | None:
         """When to look next; something may turn out not to be due then."""
-        return self._heap[0][0] if self._heap else None
+        return self._moments[0] if self._moments else None
 
     def arm(self, name: str, at: int) -> None:
         """Have `name` looked at no later than `at`."""
         armed = self._armed.get(name)
         if armed is None or at < armed:
             self._armed[name] = at
-            heapq.heappush(self._heap, (at, name))
+            names = self._names.get(at)
+            if names is None:
+                self._names[at] = [name]
+                heapq.heappush(self._moments, at)
+            else:
+                names.append(name)
 
     def forget(self, name: str) -> None:
         """No longer of interest."""
@@ -90,10 +97,11 @@ class Deadlines:
 
     def due(self, now: int) -> list[str]:
         """The names to look at; each must be armed again if it still has a deadline."""
-        names = []
-        while self._heap and self._heap[0][0] <= now:
-            at, name = heapq.heappop(self._heap)
-            if self._armed.get(name) == at:
-                del self._armed[name]
-                names.append(name)
-        return names
+        due = []
+        while self._moments and self._moments[0] <= now:
+            at = heapq.heappop(self._moments)
+            for name in self._names.pop(at):
+                if self._armed.get(name) == at:
+                    del self._armed[name]
+                    due.append(name)
+        return due

@@ -29,16 +29,13 @@ class Unsent:
     """By router and destination; '' is the group. Times are those of the timers, nanoseconds."""
 
     def __init__(self) -> None:
-        self._troubles: dict[str, dict[str, _Trouble]] = {}
+        self.troubles: dict[str, dict[str, _Trouble]] = {}
+        """By router and destination. While there are none, who sends need not say each success."""
         self._changed: set[str] = set()
-
-    def __bool__(self) -> bool:
-        """Whether there is any trouble, so that who sends need not say each success."""
-        return bool(self._troubles)
 
     def failed(self, name: str, to: str, reason: str, now: int) -> None:
         """One could not be sent."""
-        troubles = self._troubles.setdefault(name, {})
+        troubles = self.troubles.setdefault(name, {})
         known = troubles.get(to)
         if known is None or known.reason != reason:
             log.warning("%s: advertisements%s cannot be sent: %s", name, _to(to), reason)
@@ -47,18 +44,18 @@ class Unsent:
 
     def sent(self, name: str, to: str, now: int) -> None:
         """One was sent."""
-        troubles = self._troubles.get(name, {})
+        troubles = self.troubles.get(name, {})
         if to not in troubles or now - troubles[to].last_at < QUIET:
             return
         log.info("%s: advertisements%s are sent again", name, _to(to))
         del troubles[to]
         if not troubles:
-            del self._troubles[name]
+            del self.troubles[name]
         self._changed.add(name)
 
     def forget(self, name: str) -> None:
         """The router is another now: what is known of it says nothing."""
-        self._troubles.pop(name, None)
+        self.troubles.pop(name, None)
 
     def take_changed(self) -> set[str]:
         """The routers of which something else is to be told than before."""
@@ -68,7 +65,7 @@ class Unsent:
     def message(self, name: str) -> str:
         """For people; '' where all is well."""
         peers: dict[str, list[str]] = {}
-        for to, trouble in self._troubles.get(name, {}).items():
+        for to, trouble in self.troubles.get(name, {}).items():
             peers.setdefault(trouble.reason, []).append(to)
         return "; ".join(f"advertisements{_to(', '.join(to))} cannot be sent: {reason}" for reason, to in peers.items())
 

@@ -158,12 +158,16 @@ class Receiver:
             yield source + destination + payload, hop_limit
 
 
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""As Python's sockets take one of IPv4 or of IPv6."""
+
+
 class Destination(NamedTuple):
     """Where an advertisement goes."""
 
     packed: bytes
     """For the pseudo-header of its checksum."""
-    address: tuple[str, int] | tuple[str, int, int, int]
+    address: SocketAddress
     """As sendto takes it."""
 
 
@@ -194,6 +198,8 @@ class Sender:
         except BaseException:
             self._socket.close()
             raise
+        self.send = self._socket.sendto
+        """An advertisement to a Destination's address; OSError as it comes (ENETDOWN, ENOBUFS ...)."""
 
     def _set_ipv4_options(self, index: int) -> None:
         out = struct.pack("4s4si", b"\0\0\0\0", self.source, index)
@@ -209,10 +215,6 @@ class Sender:
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, _INTERNETWORK_CONTROL)
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-
-    def send(self, payload: bytes, to: Destination) -> None:
-        """OSError as it comes (ENETDOWN, ENOBUFS ...)."""
-        self._socket.sendto(payload, to.address)
 
     def close(self) -> None:
         """Closes the socket."""

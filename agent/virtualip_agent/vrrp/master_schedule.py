@@ -78,14 +78,16 @@ class MasterSchedule:
             self._advertise_at = now + settings.advert_interval
         return True
 
-    def only_advertisement_due(self, settings: Settings, now: int) -> bool:
-        """Whether the interval is over and no gratuitous ARP, answer or putting back is due; it counts as said."""
-        if self.put_back.due_at is not None or self._reply_at is not None or self.outlived(settings, now):
-            return False
+    def alone_until(self, settings: Settings) -> int:
+        """Before when nothing but advertisements is due; 0 where an answer or putting back is, or it listens first."""
+        if self.put_back.due_at is not None or self._reply_at is not None or self._listens_until is not None:
+            return 0
         garp_at = self._garp.deadline(settings.garp)
-        if garp_at is not None and now >= garp_at:
-            return False
-        return self.advertisement_due(settings, now)
+        return _NEVER if garp_at is None else garp_at
+
+    def said_in_turn(self, now: int, then: int) -> None:
+        """What `advertisement_due` does where it is and the next is in time, `then`."""
+        self._advertised_at, self._advertise_at = now, then
 
     def hasten(self, settings: Settings, now: int) -> None:
         """The interval was edited: a shorter one holds from now."""

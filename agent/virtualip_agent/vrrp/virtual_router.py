@@ -1,7 +1,8 @@
 """One virtual router: RFC 9568, section 6.4 (and RFC 3768, section 6.4, where v2 differs).
 
 `handle(event, now)` returns effects; `deadline` says when TimerExpired is due. Here are the phases and the ways between
-them; what it remembers is in router_memory.py, what a MASTER says and holds in master_duties.py.
+them; what it remembers is in router_memory.py, what a MASTER says and holds in master_duties.py, and what nearly always
+happens in short_cuts.py.
 """
 
 from collections.abc import Sequence
@@ -11,38 +12,29 @@ from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.group_view import Standing
 from virtualip_agent.vrrp.hand_over import HandOver
-from virtualip_agent.vrrp.master_duties import Effects, MasterDuties
+from virtualip_agent.vrrp.master_duties import Effects
 from virtualip_agent.vrrp.master_schedule import MasterSchedule
 from virtualip_agent.vrrp.master_watch import TakeOver
 from virtualip_agent.vrrp.priority import OWNER, outranks
 from virtualip_agent.vrrp.router_memory import Phase
 from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.short_cuts import ShortCuts
 
 
-class VirtualRouter(MasterDuties):
+class VirtualRouter(ShortCuts):
     """The state machine. Not thread-safe; one event at a time."""
 
     def handle(self, event: ev.Event, now: int) -> Sequence[fx.Effect]:
         """Carries out one event at the time `now` (nanoseconds). See effects.py for the order of what it returns."""
         if self.repeats(event, now):
             return ()
-        quiet = self._phase is Phase.MASTER and self._hand_over is None and not self.mismatches and not self.foreign
-        if quiet and type(event) is ev.TimerExpired and self._schedule.only_advertisement_due(self.settings, now):
-            self.deadline = self._schedule.deadline(self.settings)
-            return self._steady.advertise(self.priority)
+        if type(event) is ev.TimerExpired and self.interval_over(now):
+            return self._steady.advertise()
         return self._handle(event, now)
-
-    def repeats(self, event: ev.Event, now: int) -> bool:
-        """Takes in what only says again what was heard last: the deadline is later, and that is all. False: anything
-        else, of which nothing was taken in."""
-        if event is not self._steady.repeating:
-            return False
-        self.deadline = self._steady.repeated(self._watch, now)
-        return True
 
     def _handle(self, event: ev.Event, now: int) -> Effects:
         effects: Effects = []
-        self._steady.repeating = None
+        self._steady.forget()
         if self._phase is Phase.STOPPED:
             return effects
         self._account_for_sleep(now)
@@ -91,8 +83,7 @@ class VirtualRouter(MasterDuties):
             self.state, *self.fitness.effective[:2], self.master, self.mismatches, self.foreign
         )
         self._arm(now)
-        if type(event) is ev.Heard and self._phase is Phase.BACKUP and not effects and self._reception.flawless:
-            self._steady.heard(event, self._watch, self.priority, self.settings, now)
+        self._prepare_for_the_same(event, effects, now)
         return effects
 
     # ---- what decides between the phases

@@ -87,6 +87,8 @@ MUTANTS: Final = (
            "self.settings, now)\n\n    def _master_expired", (RFC,)),
     Mutant("advertises every other interval", "master_schedule", "self._advertise_at += settings.advert_interval",
            "self._advertise_at += 2 * settings.advert_interval"),
+    Mutant("advertises every other interval when nothing else happens", "short_cuts", "then = due + steady.interval",
+           "then = due + 2 * steady.interval"),
     Mutant("stops without priority 0", "hand_over", "if not self._left or now < self._say_at:", "if True:"),
     Mutant("overslept and does not yield", "virtual_router", "elif self._schedule.overslept(self.settings, now):",
            "elif False:", (SIMULATOR,)),
