@@ -7,7 +7,6 @@ from virtualip_agent.vrrp import events as ev
 
 if TYPE_CHECKING:
     from virtualip_agent.realtime.router import Peer, RunningRouter
-    from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 MOST_ENTRIES: Final = 1024
 """Room for 255 virtual routers and their peers' changes; a flood of ever new bytes costs a parse each, as it would."""
@@ -18,8 +17,6 @@ class Known:
     """A well-formed advertisement, for whom it is, and who said it."""
 
     router: "RunningRouter"
-    core: "VirtualRouter"
-    """The router's."""
     peer: "Peer"
     event: ev.Heard
 

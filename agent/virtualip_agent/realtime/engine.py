@@ -81,7 +81,7 @@ class Engine:
                 if known is None:
                     continue
             known.peer.received += 1
-            if not known.core.repeats(known.event, now):
+            if not known.router.core.repeats(known.event, now):
                 self._handle(known.router, known.event, now)
 
     def links_changed(self, now: int, changed: Collection[int] | None = None) -> None:
@@ -137,12 +137,12 @@ class Engine:
             return
         self.process.late(now - first)
         for name in self.deadlines.due(now):
-            router = self._routers.get(name)
-            if router is not None:
+            if (router := self._routers.get(name)) is not None:
                 if priority := router.core.interval_over(now):
                     self._advertisements.append((router, priority))
                 elif router.core.deadline is not None and router.core.deadline <= now:
                     self._handle(router, _TIMER_EXPIRED, now)
+                    continue
                 self._arm(router)  # also where a MASTER was heard meanwhile
             elif name == Chore.REFRESH:
                 self._refresh(now)

@@ -71,7 +71,7 @@ class Interfaces:
 
     def ours_on(self, index: int, ip: bytes) -> Address | None:
         """Our own address with this IP on an interface, whatever its prefix; somebody else's may be beside it."""
-        for found in self._by_ip.get(ip, {}).values():
+        for found in self.holders(ip):
             if found.index == index and self.is_ours(found):
                 return found
         return None

@@ -67,6 +67,6 @@ class Listeners:
             router.count(advertisement)
             return None
         peer = router.peer(source, bare_checksum=advertisement.bare_checksum)
-        known = Known(router, router.core, peer, ev.Heard(advertisement, source))
+        known = Known(router, peer, ev.Heard(advertisement, source))
         receiver.cache.put(packet.said, known)
         return known
