@@ -1,9 +1,11 @@
 """What is told to the API and when, by a clock that the tests own: nobody waits."""
 
+from collections.abc import Mapping
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from virtualip_agent.reporter.outbox import BURST, FIRST_PAUSE, LONGEST_PAUSE, SPACING, Job, Outbox
+from virtualip_agent.reporter.outbox import BURST, FIRST_PAUSE, GATHERING, LONGEST_PAUSE, SPACING, Job, Outbox
 
 BACKUP = {"state": "BACKUP", "priority": 100}
 MASTER = {"state": "MASTER", "priority": 100}
@@ -15,11 +17,54 @@ def outbox() -> Outbox:
     return Outbox(jitter=lambda: 0.5)
 
 
-def test_a_move_is_told_at_once_though_it_is_several_changes() -> None:
-    """Priority first, then the state: the entry that says MASTER must not wait for the one before it."""
+def told_once(entry: Mapping[str, object]) -> Outbox:
+    """One that has told the API this entry at 0."""
+    box = outbox()
+    box.want("web", entry, 0)
+    job = box.take(0)
+    assert job
+    box.done(job)
+    return box
+
+
+def test_a_state_takes_along_what_was_heard_just_before_it_and_is_told_at_once() -> None:
+    """An edit is heard of as a generation, a priority and a state: one write, which waits for no other."""
+    box, now = told_once(BACKUP), SPACING
+    box.want("web", {**BACKUP, "observedGeneration": 2}, now)
+    assert box.take(now) is None
+    box.want("web", {**BACKUP, "observedGeneration": 2, "priority": 244}, now + 1)
+    assert box.take(now + 1) is None
+    moved = {**MASTER, "observedGeneration": 2, "priority": 244}
+    box.want("web", moved, now + 2)
+    assert box.take(now + 2) == Job("web", moved)
+
+
+def test_what_is_no_state_is_told_a_twentieth_of_a_second_after_its_first_change() -> None:
+    box, now = told_once(BACKUP), SPACING
+    for later in range(0, GATHERING, GATHERING // 10):  # more of it puts nothing off
+        box.want("web", {**BACKUP, "priority": later}, now + later)
+    assert box.next_at() == now + GATHERING
+    assert box.take(now + GATHERING - 1) is None
+    assert box.take(now + GATHERING) == Job("web", box.entries()["web"])
+
+
+def test_what_follows_a_state_during_its_write_gathers_anew_and_a_state_that_waits_is_put_off_by_nothing() -> None:
+    box, now = told_once(BACKUP), SPACING
+    box.want("web", MASTER, now)
+    job = box.take(now)
+    assert job
+    box.want("web", {**MASTER, "priority": 7}, now + 1)
+    box.want("web", {**FAULT, "priority": 7}, now + 2)
+    box.want("web", {**FAULT, "priority": 8}, now + 3)
+    box.done(job)
+    assert box.take(now + 4) == Job("web", {**FAULT, "priority": 8})
+
+
+def test_states_that_follow_each_other_are_each_told_at_once() -> None:
+    """The entry that says MASTER must not wait for the one before it."""
     box = outbox()
     for now, entry in ((1000, BACKUP), (1002, FAULT), (1004, MASTER)):
-        box.want("web", entry)
+        box.want("web", entry, now)
         job = box.take(now)
         assert job == Job("web", entry)
         assert box.take(now + 1) is None  # one write at a time
@@ -30,7 +75,7 @@ def test_a_tracker_that_flaps_is_told_five_times_a_second_and_its_last_state_alw
     box = outbox()
     told = []
     for now in range(0, 10 * SPACING, SPACING // 20):
-        box.want("web", {**BACKUP, "priority": now})
+        box.want("web", {**BACKUP, "priority": now}, now)
         if job := box.take(now):
             told.append(job.entry)
             box.done(job)
@@ -45,13 +90,13 @@ def test_a_tracker_that_flaps_is_told_five_times_a_second_and_its_last_state_alw
 def test_one_that_is_never_answered_keeps_no_other_from_being_told() -> None:
     """A MASTER's entry with a field that the CRD of an older version does not know, say."""
     box = outbox()
-    box.want("a", MASTER)
+    box.want("a", MASTER, 0)
     told: dict[str, int] = {}
     asked = 0
     for now in range(0, 60 * 5 * SPACING, SPACING // 20):
         if now == SPACING:
             for name in "bcd":
-                box.want(name, BACKUP)
+                box.want(name, BACKUP, now)
         job = box.take(now)
         if job is not None and job.name == "a":
             asked += 1
@@ -65,12 +110,8 @@ def test_one_that_is_never_answered_keeps_no_other_from_being_told() -> None:
 
 
 def test_what_the_api_has_is_not_told_again() -> None:
-    box = outbox()
-    box.want("web", BACKUP)
-    job = box.take(0)
-    assert job
-    box.done(job)
-    box.want("web", dict(BACKUP))
+    box = told_once(BACKUP)
+    box.want("web", dict(BACKUP), SPACING)
     assert box.take(10 * SPACING) is None
     assert box.next_at() is None
     assert box.idle()
@@ -78,24 +119,24 @@ def test_what_the_api_has_is_not_told_again() -> None:
 
 def test_a_change_back_during_a_write_is_told_too() -> None:
     box = outbox()
-    box.want("web", BACKUP)
+    box.want("web", BACKUP, 0)
     job = box.take(0)
     assert job
-    box.want("web", MASTER)
-    box.want("web", BACKUP)
+    box.want("web", MASTER, 0)
+    box.want("web", BACKUP, 0)
     box.done(job)
     assert box.take(SPACING) == Job("web", BACKUP)
 
 
 def test_an_outage_holds_everything_back_and_then_tells_what_is_true() -> None:
     box = outbox()
-    box.want("web", BACKUP)
-    box.want("db", BACKUP)
+    box.want("web", BACKUP, 0)
+    box.want("db", BACKUP, 0)
     job = box.take(0)
     assert job
     box.failed(job, 0)
     assert box.take(FIRST_PAUSE - 1) is None
-    box.want("web", MASTER)
+    box.want("web", MASTER, FIRST_PAUSE - 1)
     now, pauses = FIRST_PAUSE, []
     for _ in range(8):
         job = box.take(now)
@@ -116,16 +157,16 @@ def test_an_outage_holds_everything_back_and_then_tells_what_is_true() -> None:
 def test_masters_go_first() -> None:
     box = outbox()
     for name in "abc":
-        box.want(name, BACKUP)
-    box.want("d", MASTER)
+        box.want(name, BACKUP, 0)
+    box.want("d", MASTER, 0)
     jobs = [box.take(0) for _ in range(5)]
     assert [job.name for job in jobs if job] == ["d", "a", "b", "c"]
 
 
 def test_a_refusal_holds_back_this_one_only() -> None:
     box = outbox()
-    box.want("web", MASTER)
-    box.want("db", BACKUP)
+    box.want("web", MASTER, 0)
+    box.want("db", BACKUP, 0)
     job = box.take(0)
     assert job
     box.refused(job, 0)
@@ -135,12 +176,8 @@ def test_a_refusal_holds_back_this_one_only() -> None:
 
 
 def test_an_entry_is_taken_away_once_and_forgotten() -> None:
-    box = outbox()
-    box.want("web", BACKUP)
-    job = box.take(0)
-    assert job
-    box.done(job)
-    box.want("web", None)
+    box = told_once(BACKUP)
+    box.want("web", None, SPACING)
     job = box.take(SPACING)
     assert job == Job("web", None)
     box.done(job)
@@ -150,16 +187,12 @@ def test_an_entry_is_taken_away_once_and_forgotten() -> None:
 
 def test_nothing_is_told_of_what_never_was() -> None:
     box = outbox()
-    box.want("web", None)
+    box.want("web", None, 0)
     assert box.take(0) is None
 
 
 def test_what_may_be_lost_is_told_again() -> None:
-    box = outbox()
-    box.want("web", BACKUP)
-    job = box.take(0)
-    assert job
-    box.done(job)
+    box = told_once(BACKUP)
     assert box.told_of("web", SPACING - 1) is None  # the API's caches may not show it yet
     assert box.told_of("web", SPACING) == BACKUP
     box.retell(["web"])
@@ -185,7 +218,7 @@ class Ordered(RuleBasedStateMachine):
     def change(self, name: str, state: str | None, priority: int) -> None:
         entry = None if state is None else {"state": state, "priority": priority}
         self.wanted[name] = entry
-        self.box.want(name, entry)
+        self.box.want(name, entry, self.now)
 
     @rule(milliseconds=st.integers(0, 400))
     def wait(self, milliseconds: int) -> None:

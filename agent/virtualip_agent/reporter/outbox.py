@@ -1,4 +1,4 @@
-"""What is still to be told to the API, and when: the first change at once, the last one always, no more than needed.
+"""What is still to be told to the API, and when: a change of state at once, the last one always, no more than needed.
 
 Pure: the clock is the caller's (monotonic nanoseconds), sending is the caller's. Of each VirtualIP at most one write is
 under way, so an older state never overtakes a newer one; while it is, only the newest state waits.
@@ -14,6 +14,9 @@ SPACING = 200_000_000
 BURST = 3
 """Writes that need not wait for each other after a quiet time: a move is told in two or three (priority, state), and
 the one that says MASTER must not wait for the one before it."""
+GATHERING = 50_000_000
+"""Nanoseconds for which anything but a change of state waits for more: an edit is heard of as a generation, a priority
+and a state within some 20 ms, and a state that waits for the writes of the other two is told twice as late."""
 FIRST_PAUSE = 250_000_000
 LONGEST_PAUSE = 5_000_000_000
 
@@ -27,10 +30,16 @@ class _Slot:
     """The API has `wanted` (or has no such VirtualIP to tell)."""
     sending: bool = False
     not_before: int = 0
+    gathers_until: int = 0
     paid_until: int = 0
     """When the writes so far are paid for, at one for each SPACING (a leaky bucket)."""
     settled_at: int = 0
     pause: int = 0
+
+    @property
+    def due(self) -> int:
+        """When it may be written, if it is to be."""
+        return max(self.not_before, self.gathers_until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +60,17 @@ class Outbox:
     _blocked_until: int = 0
     _pause: int = 0
 
-    def want(self, name: str, entry: Entry | None) -> None:
+    def want(self, name: str, entry: Entry | None, now: int) -> None:
         """The entry of `name` is to be this, or with None is to go."""
         slot = self._slots.setdefault(name, _Slot(told=entry is None))
-        if slot.wanted != entry:
-            slot.wanted = entry
-            slot.told = False
+        if slot.wanted == entry:
+            return
+        if _state(slot.wanted) != _state(entry):
+            slot.gathers_until = now
+        elif slot.told:
+            slot.gathers_until = now + GATHERING
+        slot.wanted = entry
+        slot.told = False
 
     def retell(self, names: Iterable[str] | None = None) -> None:
         """The API may have lost the entries of `names` (None: of all)."""
@@ -69,9 +83,9 @@ class Outbox:
         if now < self._blocked_until:
             return None
         due = [
-            (slot.pause > 0, not _is_master(slot.wanted), slot.not_before, name)
+            (slot.pause > 0, _state(slot.wanted) != "MASTER", slot.due, name)
             for name, slot in self._slots.items()
-            if not slot.told and not slot.sending and slot.not_before <= now
+            if not slot.told and not slot.sending and slot.due <= now
         ]
         if not due:
             return None
@@ -112,7 +126,7 @@ class Outbox:
 
     def next_at(self) -> int | None:
         """When `take` may have something; None: not before `want` or `retell`."""
-        waiting = [slot.not_before for slot in self._slots.values() if not slot.told and not slot.sending]
+        waiting = [slot.due for slot in self._slots.values() if not slot.told and not slot.sending]
         return max(min(waiting), self._blocked_until) if waiting else None
 
     def idle(self) -> bool:
@@ -137,5 +151,5 @@ def _longer(pause: int, longest: int) -> int:
     return min(max(2 * pause, FIRST_PAUSE), longest)
 
 
-def _is_master(entry: Entry | None) -> bool:
-    return entry is not None and entry.get("state") == "MASTER"
+def _state(entry: Entry | None) -> object:
+    return entry and entry.get("state")

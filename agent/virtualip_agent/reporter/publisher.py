@@ -126,7 +126,8 @@ class Publisher:
         return self._looks.take(names, time.monotonic_ns())
 
     def _compose(self, name: str) -> None:
-        self._outbox.want(name, compose(self._node, self._told.get(name), self._remarks.get(name)))
+        entry = compose(self._node, self._told.get(name), self._remarks.get(name))
+        self._outbox.want(name, entry, time.monotonic_ns())
         self._changed.notify_all()
 
     def _send(self, job: Job) -> None:
