@@ -69,7 +69,7 @@ class Keepalived(Running):
         pids = [f"--{name}={self._directory / name}.pid" for name in ("pid", "vrrp_pid", "checkers_pid")]
         with (self._directory / "log").open("a") as log:
             self._process = host.popen(
-                ["keepalived", "-n", "-l", "-D", "-P", "-f", str(configuration), *pids], stdout=log
+                ["keepalived", "-n", "-l", "-G", "-D", "-P", "-f", str(configuration), *pids], stdout=log
             )
 
     def stop(self) -> None:

@@ -135,6 +135,7 @@ class Keepalived(Peer):
                 "--vrrp",
                 "--dont-fork",
                 "--log-console",
+                "--no-syslog",
                 "--log-detail",
                 f"-f{configuration}",
                 *pids,
