@@ -66,10 +66,16 @@ class AddressKeeper:
                 refused.setdefault(router.name, Refusal("KernelRefused", text))
         return refused
 
-    def remove(self, routers: Iterable[RunningRouter], keep: Collection[Place] = ()) -> None:
-        """Takes off what is ours of these routers' addresses, but for those to keep."""
+    def remove(
+        self, routers: Collection[RunningRouter], everybody: Iterable[RunningRouter], keep: Collection[Place] = ()
+    ) -> None:
+        """Takes off what is ours of these routers' addresses, but for those to keep, and what another MASTER of
+        `everybody` here has by now: an address may have moved between VirtualIPs by an edit."""
+        names = {router.name for router in routers}
+        others = [router for router in everybody if router.core.is_master and router.name not in names]
+        kept = {(other.index, ip) for other in others for ip in other.packed}.union(keep)
         self._routes.change(
-            [Change(found, add=False) for found in self._held(routers) if (found.index, found.ip) not in keep]
+            [Change(found, add=False) for found in self._held(routers) if (found.index, found.ip) not in kept]
         )
 
     def refresh(self, routers: Iterable[RunningRouter]) -> None:

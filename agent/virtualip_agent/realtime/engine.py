@@ -11,6 +11,7 @@ from typing import Final
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.addresses import AddressKeeper, Place, Refusal
+from virtualip_agent.realtime.choirs import Choirs
 from virtualip_agent.realtime.counters import statistics
 from virtualip_agent.realtime.garp_pacer import GarpPacer
 from virtualip_agent.realtime.listeners import Listeners
@@ -43,6 +44,7 @@ class Engine:
 
     def __init__(self, routes: RouteSocket, ports: Ports, speech: Speech, publish: Callable[[ipc.FromVrrp], None]):
         self.deadlines = Deadlines()
+        self._choirs = Choirs(self.deadlines)
         self.process = ProcessStatistics()
         self._routes = routes
         self._ports = ports
@@ -95,13 +97,18 @@ class Engine:
             if changed is not None and not self._concerns(router, changed, subnets=subnets):
                 continue
             self._attach(router, now)
-            if router.core.is_master and self._keeper.missing(router):
+            if self._has_lost(router):
                 log.warning("%s: an address was taken off %s", router.name, router.link.name if router.link else "?")
                 router.count("put_back")
                 self._handle(router, ev.AddressesRemoved(), now)
             elif self._keeper.is_free_again(router):
                 self._handle(router, ev.AddressesFree(), now)
         self._keeper.give_way(self._routers.values())
+
+    def _has_lost(self, router: RunningRouter) -> bool:
+        """Whether a MASTER's address is not there; who took over in this wake-up is about to get it."""
+        missing = router.core.is_master and self._keeper.missing(router)
+        return missing and all(other is not router for other, _ in self._pending)
 
     def _concerns(self, router: RunningRouter, changed: Collection[int], *, subnets: bool) -> bool:
         here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address
@@ -117,14 +124,14 @@ class Engine:
             case ipc.RemoveRouter(name):
                 self._remove(name, now)
             case ipc.SegmentAnswers(name, by):
-                router = self._routers.get(name)
-                if router is not None:
+                if (router := self._routers.get(name)) is not None:
                     self._handle(router, ev.SegmentAnswered(by), now)
             case ipc.Complete(names):
                 for name in self._routers.keys() - set(names):
                     self._remove(name, now)
             case ipc.GetStatistics(names):
                 asked = [router for router in self._routers.values() if not names or router.name in names]
+                self._choirs.count(asked)
                 for part in statistics(asked, self.process, self._ports.lost):
                     self._publish(part)
             case ipc.Hello():
@@ -138,16 +145,22 @@ class Engine:
         self.process.late(now - first)
         for name in self.deadlines.due(now):
             if (router := self._routers.get(name)) is not None:
-                if priority := router.core.interval_over(now):
-                    self._advertisements.append((router, priority))
-                elif router.core.deadline is not None and router.core.deadline <= now:
-                    self._handle(router, _TIMER_EXPIRED, now)
-                    continue
-                self._arm(router)  # also where a MASTER was heard meanwhile
+                self._timer_expired(router, now)
             elif name == Chore.REFRESH:
                 self._refresh(now)
             elif name == Chore.LOOK_AGAIN:
                 self._attach_waiting(now)
+            else:
+                for router in self._choirs.turn(name, now):
+                    self._timer_expired(router, now)
+
+    def _timer_expired(self, router: RunningRouter, now: int) -> None:
+        if priority := router.core.interval_over(now):
+            self._advertisements.append((router, priority))
+        elif router.core.deadline is not None and router.core.deadline <= now:
+            self._handle(router, _TIMER_EXPIRED, now)
+            return
+        self._arm(router)  # also where a MASTER was heard meanwhile
 
     def stop(self, now: int) -> None:
         """Hands everything over; `finished` says when."""
@@ -204,13 +217,11 @@ class Engine:
         self._attach(router, now)
 
     def _set_contributions(self, name: str, contributions: dict[str, ipc.Contribution], now: int) -> None:
-        router = self._routers.get(name)
-        if router is not None:
+        if (router := self._routers.get(name)) is not None:
             self._handle(router, ev.ContributionsChanged(router.contribute(contributions)), now)
 
     def _remove(self, name: str, now: int) -> None:
-        router = self._routers.get(name)
-        if router is not None:
+        if (router := self._routers.get(name)) is not None:
             router.successor = None
             self._withdraw(router, now)
 
@@ -254,18 +265,8 @@ class Engine:
             self._attach(waiting, now)
 
     def _take_off(self, routers: Collection[RunningRouter], keep: Collection[Place] = ()) -> None:
-        """Removes these routers' addresses, but not what another MASTER here has by now: an address may have moved
-        between VirtualIPs by an edit."""
-        if not routers:
-            return
-        names = {router.name for router in routers}
-        others = {
-            (other.index, ip)
-            for other in self._routers.values()
-            if other.core.is_master and other.name not in names
-            for ip in other.packed
-        }
-        self._keeper.remove(routers, others.union(keep))
+        if routers:
+            self._keeper.remove(routers, self._routers.values(), keep)
 
     def _close_ports(self) -> None:
         senders = {sender for router in self._routers.values() if (sender := router.sender) is not None}
@@ -286,6 +287,8 @@ class Engine:
             self._publish(ipc.RouterGone(router.name))
 
     def _handle(self, router: RunningRouter, event: ev.Event, now: int) -> None:
+        if priority := self._choirs.leave(router.name):
+            self._advertisements.append((router, priority))
         if router.config.group or type(event) is ev.SettingsChanged:
             for name, effects in self._groups.handle(router.name, event, now):
                 self._want(self._routers[name], effects)
@@ -301,19 +304,15 @@ class Engine:
         self._arm(router)
 
     def _arm(self, router: RunningRouter) -> None:
-        deadline = router.core.deadline
-        if deadline is not None:
-            if router.core.is_master:
-                # at the end of its slot: due advertisements of many routers are said in one wake-up
-                deadline += -deadline % router.slot
-            self.deadlines.arm(router.config.name, deadline)
+        if (at := router.wakes_at) is not None:
+            self.deadlines.arm(router.config.name, at)
 
     # ---- effects
 
     def flush(self, now: int) -> None:
         """Carries out what this wake-up decided, in the order of effects.py, for all routers together."""
         self._speech.begin(now)
-        while self._pending or self._advertisements:
+        while self._pending or self._advertisements or self._choirs.unsaid:
             pending, self._pending = self._pending, []
             advertisements, self._advertisements = self._advertisements, []
             refused = self._change_addresses(pending, now) if pending else {}
@@ -326,16 +325,18 @@ class Engine:
                         self._pacer.want(router)
             if refused:
                 advertisements = [said for said in advertisements if said[0].name not in refused]
+            for choir in self._choirs.take_unsaid():
+                for router in (*self._speech.sing(choir, now), *choir.departing()):
+                    self._choirs.leave(router.name)
+                    self._arm(router)
             self._speech.advertise(advertisements, now)
+            self._choirs.join(router for router, _ in advertisements if router.name not in self._speech.unsent.troubles)
             for name, refusal in refused.items():
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
                 self._handle(router, ev.AddressesRefused(refusal.reason, refusal.message), now)
-            reports = {
-                name: self._routers[name]
-                for name in self._speech.unsent.take_changed() - refused.keys()
-                if name in self._routers
-            }
+            changed = self._speech.unsent.take_changed() - refused.keys()
+            reports = {name: self._routers[name] for name in changed & self._routers.keys()}
             for router, effect in pending:
                 if isinstance(effect, fx.Transitioned):
                     router.note(effect)
@@ -389,9 +390,8 @@ class Engine:
             if self._routes.behind:
                 return  # `flush` arms it again
             self.links_changed(now)
-        just_now = {router.name for router, _ in self._pending}
         for router in masters:
-            if router.name not in just_now and self._keeper.missing(router):
+            if self._has_lost(router):
                 # whatever took it away, and whatever the notifications said: what is wanted is put back
                 self._handle(router, ev.AddressesRemoved(), now)
         self._keeper.refresh(masters)

@@ -103,6 +103,15 @@ class RunningRouter:
         return self.config.lifetime
 
     @property
+    def wakes_at(self) -> int | None:
+        """When its timer is to fire, nanoseconds: a MASTER's at the end of its slot, so that due advertisements of many
+        routers are said in one wake-up."""
+        deadline = self.core.deadline
+        if deadline is None or not self.core.is_master:
+            return deadline
+        return deadline + -deadline % self.slot
+
+    @property
     def index(self) -> int:
         """Of its interface; 0 where there is none."""
         return self.link.index if self.link is not None else 0
@@ -203,6 +212,8 @@ class RunningRouter:
 
     def advertisements(self, priority: int) -> tuple[tuple[bytes, Destination], ...]:
         """The payload for each destination; `stamped` has it from then on: a MASTER sends the same ones for hours."""
+        if known := self.stamped.get(priority):
+            return known
         assert self.sender is not None
         assert self.link is not None
         if len(self.stamped) >= _LARGEST_CACHE:

@@ -8,6 +8,7 @@ from time import monotonic_ns
 import msgspec
 
 from virtualip_agent import ipc
+from virtualip_agent.realtime.choirs import Choir
 from virtualip_agent.realtime.router import RunningRouter
 from virtualip_agent.realtime.unsent import Unsent
 from virtualip_agent.realtime.vrrp_sockets import FrameSender
@@ -50,7 +51,7 @@ class Speech:
         """What was done until here took its time, and is no stop."""
         self._looked_at = self._clock()
 
-    def _is_old(self, router: RunningRouter) -> bool:
+    def _is_old(self, patience: int) -> bool:
         """Whether the process was stopped for too long since all this was decided. Saying it takes its time too: only
         what lies between two looks can be a stop."""
         now = self._clock()
@@ -58,13 +59,13 @@ class Speech:
         if since > self._stopped:
             self._stopped = since
         self._looked_at = now
-        return self._stopped > router.patience
+        return self._stopped > patience
 
     def announce(self, router: RunningRouter, frames: Iterable[bytes]) -> None:
         """One round of gratuitous ARP or neighbour advertisements. What one address is refused may be granted to the
         next (no buffer); a trouble that lasts is said once."""
         link = router.link
-        if link is None or self._is_old(router):
+        if link is None or self._is_old(router.patience):
             return
         counter = "garp_sent" if router.family == socket.AF_INET else "na_sent"
         trouble = ""
@@ -88,9 +89,9 @@ class Speech:
         """Each router's with its priority, to the group or to each member."""
         for router, priority in advertisements:
             sender = router.sender
-            if sender is None or (priority and self._is_old(router)):
+            if sender is None or (priority and self._is_old(router.patience)):
                 continue
-            for payload, to in router.stamped.get(priority) or router.advertisements(priority):
+            for payload, to in router.advertisements(priority):
                 try:
                     sender.send(payload, to.address)
                 except OSError as error:
@@ -106,3 +107,14 @@ class Speech:
                     router.count("sent_priority_0")
                 if self.unsent.troubles:
                     self.unsent.sent(router.name, router.peer_text(to), now)
+
+    def sing(self, choir: Choir, now: int) -> list[RunningRouter]:
+        """The advertisements of a choir; those of its routers whose one could not be sent."""
+        failed: list[RunningRouter] = []
+        if self._is_old(choir.patience):
+            return failed
+        for router, error in choir.sing():
+            router.count("send_failed")
+            self.unsent.failed(router.name, "", error.strerror or str(error), now)
+            failed.append(router)
+        return failed

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from virtualip_agent.realtime import packet_filter
 from virtualip_agent.realtime.advertisement_cache import AdvertisementCache
+from virtualip_agent.realtime.batch import Batch
 from virtualip_agent.realtime.interfaces import is_link_local
 from virtualip_agent.vrrp.packet import GROUP, GROUP_V6, PROTOCOL, TTL
 
@@ -200,6 +201,10 @@ class Sender:
             raise
         self.send = self._socket.sendto
         """An advertisement to a Destination's address; OSError as it comes (ENETDOWN, ENOBUFS ...)."""
+
+    def send_all(self, batch: Batch) -> list[tuple[int, OSError]]:
+        """Several at once; which ones the kernel did not take, and why."""
+        return batch.send(self._socket.fileno())
 
     def _set_ipv4_options(self, index: int) -> None:
         out = struct.pack("4s4si", b"\0\0\0\0", self.source, index)

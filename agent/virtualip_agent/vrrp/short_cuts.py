@@ -29,9 +29,18 @@ class ShortCuts(MasterDuties):
         if now >= steady.speaks_until or due is None or not due <= now < due + steady.interval:
             return 0
         then = due + steady.interval
-        self._schedule.said_in_turn(now, then)
-        self.deadline = then if then < steady.speaks_until else steady.speaks_until
+        self.spoke(now, then)
         return steady.priority
+
+    @property
+    def speaks_until(self) -> int:
+        """Before then this MASTER has only to advertise, if nothing happens to it; 0: that is not known."""
+        return self._steady.speaks_until
+
+    def spoke(self, now: int, then: int) -> None:
+        """It has advertised, for the last time `now`, and is to again `then`: as after `interval_over` each time."""
+        self._schedule.said_in_turn(now, then)
+        self.deadline = min(then, self._steady.speaks_until)
 
     def _prepare_for_the_same(self, event: ev.Event, effects: Effects, now: int) -> None:
         """The whole machine answered with these effects: would it say the same again?"""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from virtual_lan import advertisement_template
 from virtualip_agent import ipc
 from virtualip_agent.realtime.advertisement_cache import AdvertisementCache
+from virtualip_agent.realtime.batch import Batch
 from virtualip_agent.realtime.engine import Engine
 from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.route_socket import Change
@@ -70,6 +71,16 @@ class Sender:
 
     def send(self, *_: Any) -> None:
         self.sent += 1
+
+    def send_all(self, batch: Batch) -> list[tuple[int, OSError]]:
+        """As sendmmsg(2) does it: one after the other."""
+        failed: list[tuple[int, OSError]] = []
+        for number, message in enumerate(batch.messages):
+            try:
+                self.send(*message)
+            except OSError as error:
+                failed.append((number, error))
+        return failed
 
 
 class Ports:
@@ -158,9 +169,14 @@ class BenchEngine:
     def snapshot(self) -> list[tuple[object, ...]]:
         """Everything that a packet may change, but for counters."""
         return [
-            (core.state, core.priority, core.master, core.deadline, self._mismatches(core))
-            for core in (router.core for router in self.engine._routers.values())
+            (core.state, core.priority, core.master, self._deadline(name, core), self._mismatches(core))
+            for name, core in ((router.name, router.core) for router in self.engine._routers.values())
         ]
+
+    def _deadline(self, name: str, core: VirtualRouter) -> int | None:
+        """Who is in a choir learns of its own when it leaves."""
+        choir = self.engine._choirs._of.get(name)
+        return core.deadline if choir is None else choir.moment - choir._voices[name].rests
 
     def _mismatches(self, core: VirtualRouter) -> dict[bytes, str]:
         """Without those that are too old: whatever comes next makes the core forget them."""

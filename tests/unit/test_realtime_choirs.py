@@ -1,0 +1,205 @@
+"""Routers that advertise together do what each would do by itself."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz.bench_engine import GROUPS, INDEX, MEMBERS, SOURCES, BenchEngine, Sender
+from fuzz.packets import Drawn
+from virtual_lan import advertisement_template
+from virtualip_agent import ipc
+from virtualip_agent.vrrp.packet import stamp
+from virtualip_agent.vrrp.settings import Settings
+from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
+from virtualip_agent.vrrp.virtual_router import VirtualRouter
+
+INTERVALS = {1: SECOND, 2: SECOND, 3: SECOND, 4: 300 * MILLISECOND, 5: 300 * MILLISECOND}
+"""By VRID."""
+ONCE = ipc.Garp(repeat=1, delay=0)
+GARP = ipc.Garp(repeat=1, delay=0, refresh=7 * SECOND)
+
+
+def template(vrid: int, interval: int) -> bytes:
+    return advertisement_template(Settings(vrid, 3, frozenset({vip(vrid)}), 100, advert_interval=interval))
+
+
+def vip(vrid: int) -> bytes:
+    return bytes([192, 168, 122, 200 + vrid])
+
+
+def config(vrid: int, **changes: Any) -> ipc.RouterConfig:
+    as_it_is = ipc.RouterConfig(
+        name=f"vip{vrid}",
+        vrid=vrid,
+        version=3,
+        interface="eth0",
+        addresses=(f"192.168.122.{200 + vrid}/24",),
+        base_priority=100,
+        advert_interval=INTERVALS[vrid],
+        garp=GARP if vrid == 3 else ONCE,
+        lifetime=3,  # who takes over from a silent one announces itself for as long
+        members=("192.168.122.101", "192.168.122.102"),
+    )
+    changed = msgspec.structs.replace(as_it_is, **changes)
+    return msgspec.structs.replace(changed, advertisement=template(vrid, changed.advert_interval))
+
+
+class Recorder(Sender):
+    """Notes what is sent and when, and takes nothing of what it refuses."""
+
+    def __init__(self, source: bytes, clock: Callable[[], int]) -> None:
+        super().__init__(source)
+        self.said: list[tuple[int, int, int]] = []
+        self.refused: set[int] = set()
+        self._clock = clock
+
+    def send(self, *message: Any) -> None:
+        vrid, priority = message[0][1], message[0][2]
+        if vrid in self.refused:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        self.said.append((self._clock(), vrid, priority))
+
+
+class Stage(BenchEngine):
+    """Five routers on eth0, MASTERs if nobody else speaks."""
+
+    def __init__(self, *, choirs: bool) -> None:
+        super().__init__()
+        for name in list(self.engine._routers):
+            self.engine.command(ipc.RemoveRouter(name), self.now)
+        self.engine.flush(self.now)
+        senders = self.engine._ports.senders  # type: ignore[attr-defined]
+        self.sender = senders[SOURCES[4]] = Recorder(SOURCES[4], lambda: self.now)
+        if not choirs:
+            self.engine._choirs.join = lambda routers: None  # type: ignore[method-assign]
+        for vrid in INTERVALS:
+            self.edit(vrid)
+            self.run(3 * MILLISECOND)
+        self.run(12 * SECOND)
+
+    def edit(self, vrid: int, **changes: Any) -> None:
+        self.engine.command(ipc.SetRouter(config(vrid, **changes)), self.now)
+        self.engine.flush(self.now)
+
+    def weigh(self, vrid: int, value: int) -> None:
+        self.engine.command(ipc.SetContributions(f"vip{vrid}", {"check": ipc.Contribution(value)}), self.now)
+        self.engine.flush(self.now)
+
+    def hear(self, vrid: int, priority: int) -> None:
+        payload = stamp(template(vrid, INTERVALS[vrid]), priority, MEMBERS[4], GROUPS[4])
+        self.receive([Drawn(MEMBERS[4], GROUPS[4], 255, payload)])
+        self.engine.flush(self.now)
+
+    def link(self, *, up: bool) -> None:
+        links = self.engine._routes.interfaces.links
+        links[INDEX] = replace(links[INDEX], running=up)
+        self.engine.links_changed(self.now, {INDEX})
+        self.engine.flush(self.now)
+
+    def refuse(self, vrid: int) -> None:
+        self.sender.refused ^= {vrid}
+
+    def sleep(self, milliseconds: int) -> None:
+        """The process does not run."""
+        self.now += milliseconds * MILLISECOND
+        self.run(0)
+
+    def seen(self) -> tuple[object, ...]:
+        statistics = self.statistics()
+        return sorted(self.sender.said), self.snapshot(), statistics.routers
+
+    @property
+    def together(self) -> list[set[str]]:
+        return [set(choir._voices) for choir in self.engine._choirs._choirs.values()]
+
+
+VRIDS = st.sampled_from(tuple(INTERVALS))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("weigh"), VRIDS, st.sampled_from((0, 0, -10, 20))),
+        st.tuples(st.just("hear"), VRIDS, st.sampled_from((0, 50, 100, 200))),
+        st.tuples(st.just("refuse"), VRIDS),
+        st.tuples(st.just("sleep"), st.sampled_from((3, 90, 280, 350, 970, 1200, 4500))),
+        st.tuples(st.just("run"), st.sampled_from((5, 200, 1000, 3700, 25_000)).map(lambda ms: ms * MILLISECOND)),
+        st.tuples(st.just("run"), st.sampled_from((1000, 3700)).map(lambda ms: ms * MILLISECOND)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=STEPS)
+def test_with_and_without_choirs_the_same_is_sent_at_the_same_time_and_the_same_is_so_afterwards(
+    steps: list[tuple[Any, ...]],
+) -> None:
+    together, alone = Stage(choirs=True), Stage(choirs=False)
+    for name, *values in steps:
+        for stage in (together, alone):
+            getattr(stage, name)(*values)
+        assert together.seen() == alone.seen()
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [
+        lambda stage: stage.edit(1, base_priority=90),
+        lambda stage: stage.edit(1, advert_interval=500 * MILLISECOND),
+        lambda stage: stage.edit(1, transport="Unicast"),
+        lambda stage: stage.edit(1, group="site"),
+        lambda stage: stage.weigh(1, 10),
+        lambda stage: (stage.link(up=False), stage.run(2 * SECOND), stage.link(up=True)),
+        lambda stage: stage.engine.command(ipc.RemoveRouter("vip1"), stage.now),
+        lambda stage: stage.engine.stop(stage.now),
+    ],
+    ids=["priority", "interval", "unicast", "group", "tracker", "link", "removed", "stop"],
+)
+def test_whatever_happens_to_one_of_them_happens_as_if_it_were_alone(happens: Callable[[Stage], object]) -> None:
+    together, alone = Stage(choirs=True), Stage(choirs=False)
+    for stage in (together, alone):
+        stage.run(2 * SECOND)
+        happens(stage)
+        stage.engine.flush(stage.now)
+        assert stage.seen()
+        stage.run(9 * SECOND)
+    assert together.seen() == alone.seen()
+
+
+def test_those_of_one_slot_and_interval_are_together_and_without_what_they_cannot_share() -> None:
+    stage = Stage(choirs=True)
+    assert sorted(map(sorted, stage.together)) == [["vip1", "vip2", "vip3"], ["vip4", "vip5"]]
+    stage.edit(1, group="site")
+    stage.edit(4, transport="Unicast")
+    stage.run(3 * SECOND)
+    assert sorted(map(sorted, stage.together)) == [["vip2", "vip3"], ["vip5"]]
+
+
+def test_one_whose_advertisement_is_not_taken_is_alone_until_that_is_over() -> None:
+    stage = Stage(choirs=True)
+    stage.refuse(2)
+    stage.run(1 * SECOND)
+    assert sorted(map(sorted, stage.together)) == [["vip1", "vip3"], ["vip4", "vip5"]]
+    failed = stage.statistics().routers["vip2"]["send_failed"]
+    stage.run(3 * SECOND)
+    assert stage.statistics().routers["vip2"]["send_failed"] == failed + 3
+    assert 2 not in {vrid for moment, vrid, _ in stage.sender.said if moment > stage.now - 3 * SECOND}
+    stage.refuse(2)
+    stage.run(13 * SECOND)
+    assert {"vip1", "vip2", "vip3"} in stage.together
+
+
+def test_no_router_is_asked_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(choirs=True)
+    stage.edit(3, garp=ONCE)
+    stage.run(1 * SECOND)
+    said = len(stage.sender.said)
+    monkeypatch.setattr(VirtualRouter, "interval_over", None)
+    monkeypatch.setattr(VirtualRouter, "handle", None)
+    stage.run(3 * SECOND)
+    assert len(stage.sender.said) == said + 3 * 3 + 2 * 10
