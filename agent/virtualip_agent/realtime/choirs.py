@@ -71,18 +71,14 @@ class Choir:
             voice.router.core.spoke(self._turn_at, self.moment - voice.rests)
         return voice.priority
 
-    def leavers(self, now: int) -> list["RunningRouter"]:
-        """Those that have something else to do now than to advertise, or are an interval late."""
+    def late(self, now: int) -> list["RunningRouter"]:
+        """Those that are late by an interval or more: they may have more to do than to advertise."""
         if not self._rehearsed:
             self._rehearse()
-        if now < self._alone_until and now < self._in_time_until:
+        if now < self._in_time_until:
             return []
         in_time_until = self.moment + self._interval
-        return [
-            voice.router
-            for voice in self._voices.values()
-            if now >= voice.router.core.speaks_until or now >= in_time_until - voice.rests
-        ]
+        return [voice.router for voice in self._voices.values() if now >= in_time_until - voice.rests]
 
     def take_turn(self, now: int) -> None:
         """An interval is over, for all."""
@@ -183,19 +179,19 @@ class Choirs:
         return priority if choir in self._unsaid else 0
 
     def turn(self, name: str, now: int) -> list["RunningRouter"]:
-        """The moment of the choir of this name, if there is one, has come: it is to sing. Those that left it, as there
-        is more to do for them."""
+        """The moment of the choir of this name, if there is one, has come: it is to sing. Those that left it, too late
+        for that."""
         choir = self._choirs.get(name)
         if choir is None:
             return []
-        leavers = choir.leavers(now)
-        for router in leavers:
+        late = choir.late(now)
+        for router in late:
             self.leave(router.name)
         if choir:
             choir.take_turn(now)
             self._unsaid.append(choir)
             self._deadlines.arm(name, choir.moment)
-        return leavers
+        return late
 
     def take_unsaid(self) -> list[Choir]:
         """Those that are to sing now."""
