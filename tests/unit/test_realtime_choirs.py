@@ -15,6 +15,7 @@ from fuzz.bench_engine import GROUPS, INDEX, MEMBERS, SOURCES, BenchEngine, Send
 from fuzz.packets import Drawn
 from virtual_lan import advertisement_template
 from virtualip_agent import ipc
+from virtualip_agent.realtime.timers import Chore
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
@@ -220,11 +221,24 @@ def test_one_whose_advertisement_is_not_taken_is_alone_until_that_is_over(stage:
 def test_one_whose_address_is_put_back_in_the_choirs_turn_says_so_and_advertises_all_the_same(
     stage: Stage,
 ) -> None:
+    armed = stage.engine.deadlines._armed
+    stage.run(armed[Chore.REFRESH] - stage.now)
     announced, said = stage.statistics().routers["vip1"]["garp_sent"], len(stage.sender.said)
     stage.take_off(1)
-    stage.sleep(970)  # the refresh and the choir's turn in one wake-up
-    assert {vrid for _, vrid, _ in stage.sender.said[said:]} == set(INTERVALS)
+    assert stage.engine._choirs._of["vip1"].moment < armed[Chore.REFRESH]
+    stage.sleep((armed[Chore.REFRESH] - stage.now) // MILLISECOND)  # both in one wake-up
+    assert sorted(vrid for _, vrid, _ in stage.sender.said[said:] if vrid < 4) == [1, 2, 3]
     assert stage.statistics().routers["vip1"]["garp_sent"] == announced + 1
+
+
+def test_after_a_stop_that_one_of_them_is_not_to_speak_after_none_does(stage: Stage) -> None:
+    stage.edit(1, down_timer_adverts=7)
+    stage.run(2 * SECOND)
+    said = len(stage.sender.said)
+    stage.stopped = 5 * SECOND  # longer than the others are heard for after their last
+    stage.run(1 * SECOND)
+    assert {"vip1", "vip2", "vip3"} in stage.together
+    assert stage.sender.said[said:] == []
 
 
 def test_no_router_is_asked_while_nothing_happens(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
