@@ -27,6 +27,10 @@ class Running(ABC):
     """A contestant on one node."""
 
     @abstractmethod
+    def wait_until_it_listens(self) -> None:
+        """Until its first virtual router takes part. How long it needs to start depends on what runs beside it."""
+
+    @abstractmethod
     def stop(self) -> None:
         """SIGTERM, and waits for the end."""
 
@@ -66,11 +70,22 @@ class Keepalived(Running):
         self._tracked.write_text("10\n")
         configuration = self._directory / "keepalived.conf"
         configuration.write_text(_keepalived_conf(host.name, setup, self._tracked, tuned=tuned))
-        pids = [f"--{name}={self._directory / name}.pid" for name in ("pid", "vrrp_pid", "checkers_pid")]
-        with (self._directory / "log").open("a") as log:
+        files = {name: self._directory / f"{name}.pid" for name in ("pid", "vrrp_pid", "checkers_pid")}
+        for file in files.values():
+            file.unlink(missing_ok=True)  # of one that was killed: another process may have its number by now
+        pids = [f"--{name}={file}" for name, file in files.items()]
+        self._log = self._directory / "log"
+        with self._log.open("w") as log:
             self._process = host.popen(
                 ["keepalived", "-n", "-l", "-G", "-D", "-P", "-f", str(configuration), *pids], stdout=log
             )
+
+    def wait_until_it_listens(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while "Entering BACKUP STATE" not in self._log.read_text():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"keepalived does not start:\n{self._log.read_text()[-2000:]}")
+            time.sleep(0.05)
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
@@ -138,6 +153,9 @@ class Ours(Running):
         if setup.tracked:
             self.track(healthy=True)
         self._engine = self._machine.start_engine()
+
+    def wait_until_it_listens(self) -> None:
+        self._machine.wait("vip1", lambda entry: entry["state"] in ("BACKUP", "MASTER"), timeout=_PATIENCE)
 
     def stop(self) -> None:
         self._machine.stop_engine(self._engine)

@@ -53,7 +53,6 @@ def planned_hand_over(contestant: str, directory: Path, *, trials: int) -> list[
             time.sleep(0.1)
             moments.append((before, time.monotonic()))
             field.start(stopped)
-            time.sleep(2.0)
         seen = prober.stop()
     return [seen.longest_gap(since, until).ms for since, until in moments]
 
@@ -98,7 +97,6 @@ def killed(contestant: str, directory: Path, *, trials: int) -> list[float]:
             if dead.has(vip):
                 dead.run(f"ip address del {vip}/32 dev eth0")
             field.start(dead)
-            time.sleep(2.0)
     return found
 
 
@@ -134,7 +132,7 @@ class _Field:
         self.start(self.master)
         wait_for_vips(self.master, setup)
         self.start(self.pair.other(self.master))
-        time.sleep(2.0 + 3.1 * setup.interval)  # ours does not preempt before it has listened for so long
+        time.sleep(3.1 * setup.interval)  # ours does not preempt before it has listened for so long
 
     def __enter__(self) -> "_Field":
         return self
@@ -152,8 +150,9 @@ class _Field:
         return prober
 
     def start(self, node: Host) -> None:
-        """A contestant, whatever was there before."""
+        """A contestant, whatever was there before; it listens."""
         self.running[node] = self._start(node, self._setup, self._directory)
+        self.running[node].wait_until_it_listens()
 
     def settle(self) -> None:
         """Until the BACKUP has heard the MASTER, and then to a random phase of its timer."""

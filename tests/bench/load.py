@@ -23,7 +23,7 @@ def false_changes(contestant: str, directory: Path, *, seconds: float) -> int:
         try:
             wait_for_vips(one, setup)
             running.append(start(two, setup, directory))
-            time.sleep(2.0)
+            running[-1].wait_until_it_listens()
             with Sniffer(two, "eth0", advertisements=True) as sniffer:
                 hogs = [
                     one.popen(["sh", "-c", "while :; do :; done"]) for _ in range(_HOGS_A_CORE * (os.cpu_count() or 1))

@@ -108,7 +108,7 @@ class Engine:
     def _has_lost(self, router: RunningRouter) -> bool:
         """Whether a MASTER's address is not there; who took over in this wake-up is about to get it."""
         missing = router.core.is_master and self._keeper.missing(router)
-        return missing and all(other is not router for other, _ in self._pending)
+        return missing and not any(one is router and isinstance(said, fx.AddAddresses) for one, said in self._pending)
 
     def _concerns(self, router: RunningRouter, changed: Collection[int], *, subnets: bool) -> bool:
         here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address
