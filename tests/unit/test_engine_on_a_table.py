@@ -148,6 +148,16 @@ def test_what_a_master_decided_before_it_was_stopped_is_not_said_after_it_but_a_
     assert sender.sent == said + 2
 
 
+def test_a_router_whose_link_is_back_listens_from_when_it_is_attached_and_not_from_the_news() -> None:
+    """Many are attached one after the other, and who spoke before is not heard: RFC 9568, section 6.4.1."""
+    table = Table()
+    table.stopped = 300 * MILLISECOND
+    table.set()
+    table.stopped = 0
+    deadline = table.engine._routers[NAME].core.deadline
+    assert deadline == table.now + 300 * MILLISECOND + 3 * SECOND + 156 * SECOND // 256
+
+
 class Full:
     """A receiver whose filter does not fit into the kernel's memory."""
 

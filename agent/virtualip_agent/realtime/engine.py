@@ -258,7 +258,8 @@ class Engine:
         self._listeners.add(link.index, router)
         self._listeners.acquaint([router])
         adopted = not router.core.is_master and self._keeper.adoptable(router)
-        self._handle(router, ev.LinkUp(found.source, adopted), now)
+        # heard from this moment on; those that were attached before it took their time
+        self._handle(router, ev.LinkUp(found.source, adopted), self._speech.clock())
 
     def _attach_waiting(self, now: int) -> None:
         for waiting in [other for other in self._routers.values() if other.sender is None]:
@@ -372,8 +373,7 @@ class Engine:
         return refused
 
     def _report(self, router: RunningRouter) -> None:
-        state = router.report(self._routes.interfaces)
-        if state is not None:
+        if (state := router.report(self._routes.interfaces)) is not None:
             self._publish(self._speech.amended(state) if router.core.is_master else state)
 
     # ---- the dead man's switch

@@ -25,7 +25,7 @@ class Speech:
 
     def __init__(self, frames: FrameSender, clock: Callable[[], int] = monotonic_ns) -> None:
         self._frames = frames
-        self._clock = clock
+        self.clock = clock
         self._looked_at = self._stopped = 0
         self.unsent = Unsent()
         self._unannounced: dict[str, str] = {}
@@ -49,12 +49,12 @@ class Speech:
 
     def go_on(self) -> None:
         """What was done until here took its time, and is no stop."""
-        self._looked_at = self._clock()
+        self._looked_at = self.clock()
 
     def _is_old(self, patience: int) -> bool:
         """Whether the process was stopped for too long since all this was decided. Saying it takes its time too: only
         what lies between two looks can be a stop."""
-        now = self._clock()
+        now = self.clock()
         since = now - self._looked_at
         if since > self._stopped:
             self._stopped = since
