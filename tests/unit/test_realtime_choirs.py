@@ -183,7 +183,8 @@ def test_whatever_happens_to_one_of_them_happens_as_if_it_were_alone(happens: Ca
         stage.run(2 * SECOND)
         happens(stage)
         stage.engine.flush(stage.now)
-        assert stage.seen()
+    assert together.seen() == alone.seen()
+    for stage in (together, alone):
         stage.run(20 * SECOND)
     assert together.seen() == alone.seen()
 

@@ -73,8 +73,7 @@ class Choir:
 
     def late(self, now: int) -> list["RunningRouter"]:
         """Those that are late by an interval or more: they may have more to do than to advertise."""
-        if not self._rehearsed:
-            self._rehearse()
+        self._rehearse()
         if now < self._in_time_until:
             return []
         in_time_until = self.moment + self._interval
@@ -94,8 +93,7 @@ class Choir:
 
     def sing(self) -> Iterator[tuple["RunningRouter", OSError]]:
         """Says it; whose advertisement the kernel did not take, and why."""
-        if not self._rehearsed:
-            self._rehearse()
+        self._rehearse()
         self._said += 1
         for sender, voices, batch in self._batches:
             for index, error in sender.send_all(batch):
@@ -103,7 +101,9 @@ class Choir:
                 yield voices[index].router, error
 
     def _rehearse(self) -> None:
-        """What is the same until somebody joins or leaves."""
+        """Works out what is the same until somebody joins or leaves."""
+        if self._rehearsed:
+            return
         voices = self._voices.values()
         self._alone_until = min((voice.router.core.speaks_until for voice in voices), default=0)
         self._in_time_until = self.moment + self._interval - max((voice.rests for voice in voices), default=0)

@@ -96,8 +96,7 @@ class Speech:
                     sender.send(payload, to.address)
                 except OSError as error:
                     # one peer that cannot be reached is no reason not to tell the others
-                    router.count("send_failed")
-                    self.unsent.failed(router.name, router.peer_text(to), error.strerror or str(error), now)
+                    self._note_failure(router, router.peer_text(to), error, now)
                     continue
                 if priority:
                     router.sent += 1
@@ -114,7 +113,10 @@ class Speech:
         if self._is_old(choir.patience):
             return failed
         for router, error in choir.sing():
-            router.count("send_failed")
-            self.unsent.failed(router.name, "", error.strerror or str(error), now)
+            self._note_failure(router, "", error, now)
             failed.append(router)
         return failed
+
+    def _note_failure(self, router: RunningRouter, to: str, error: OSError, now: int) -> None:
+        router.count("send_failed")
+        self.unsent.failed(router.name, to, error.strerror or str(error), now)
