@@ -444,11 +444,11 @@ def test_news_of_the_link_while_an_adoption_is_decided_takes_nothing_off() -> No
     assert (router.state, router.reason) == ("MASTER", "Adopted")
 
 
-def test_a_master_that_was_a_slot_late_has_not_overslept() -> None:
+def test_a_master_that_woke_a_little_late_has_not_overslept() -> None:
     router = OneRouter(down_timer_adverts=1, base_priority=200)
     router.become_master()
     taken = router.now
-    router.now = taken + SECOND + SECOND // 20  # its advertisement waits for those of the same slot
+    router.now = taken + SECOND + SECOND // 20
     router.hear(100)
     assert router.core.is_master
     router.now += SECOND + SECOND // 10

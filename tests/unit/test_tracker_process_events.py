@@ -1,4 +1,7 @@
-"""Starts by the kernel's process events: at once where it gives them, and by the scan where it does not."""
+"""Starts by the kernel's process events: at once where it gives them, and by the scan where it does not.
+
+The names are of no other file: whoever runs beside it is on the same machine.
+"""
 
 import asyncio
 import contextlib
@@ -73,12 +76,12 @@ async def until(condition: Callable[[], Any]) -> None:
 
 @needs_events
 async def test_s1_a_start_is_seen_within_milliseconds(table: ProcessTable, processes: Processes) -> None:
-    tracked = Tracked(table, "vip-httpd")
+    tracked = Tracked(table, "vip-apache")
     await until(lambda: table.starts_by == "process events")
     starts, ends = [], []
     for _ in range(20):
         began = time.monotonic()
-        pid = processes.binary("vip-httpd")
+        pid = processes.binary("vip-apache")
         await tracked.becomes(True)
         starts.append(time.monotonic() - began)
         processes.kill(pid)  # which waits for the kernel to end it, for long on a busy machine
@@ -92,8 +95,8 @@ async def test_s1_a_start_is_seen_within_milliseconds(table: ProcessTable, proce
 
 @needs_events
 async def test_what_began_before_the_kernel_agreed_is_found(table: ProcessTable, processes: Processes) -> None:
-    tracked = Tracked(table, "vip-httpd")
-    processes.binary("vip-httpd")  # while nothing is read: the loop has not run yet
+    tracked = Tracked(table, "vip-apache")
+    processes.binary("vip-apache")  # while nothing is read: the loop has not run yet
     await tracked.becomes(True)
 
 
@@ -101,9 +104,9 @@ async def test_what_began_before_the_kernel_agreed_is_found(table: ProcessTable,
 async def test_a_process_that_renames_itself_is_seen_and_a_thread_is_none(
     table: ProcessTable, processes: Processes
 ) -> None:
-    named, threaded = Tracked(table, "vip-after"), Tracked(table, "vip-thread")
+    named, threaded = Tracked(table, "vip-then"), Tracked(table, "vip-thread")
     await until(lambda: table.starts_by == "process events")
-    pid = processes.fork("vip-before", "vip-after")
+    pid = processes.fork("vip-first", "vip-then")
     code = "import ctypes, threading, time; threading.Thread(target=lambda: " \
            "(ctypes.CDLL(None).prctl(15, b'vip-thread'), time.sleep(60))).start()"  # fmt: skip
     with subprocess.Popen([sys.executable, "-S", "-c", code]) as other:  # noqa: ASYNC220
@@ -141,7 +144,7 @@ class Daemon:
     The shell forks and runs nothing: the child keeps the name."""
 
     def __init__(self, directory: Path, forks: str) -> None:
-        self.comm = "vip-daemon"
+        self.comm = "vip-leaves"
         self.fifo = directory / "fifo"
         os.mkfifo(self.fifo)
         shell = directory / self.comm
@@ -202,7 +205,7 @@ async def test_s1_a_daemon_that_goes_into_the_background_starts_once(
 async def test_a_daemon_is_in_the_background_before_it_could_be_looked_at(
     table: ProcessTable, daemons: MakeDaemon, tmp_path: Path, forks: str
 ) -> None:
-    tracked = Tracked(table, "vip-daemon")
+    tracked = Tracked(table, "vip-leaves")
     await until(lambda: table.starts_by == "process events")
     daemon = daemons(tmp_path, forks)
     daemon.go_into_background()
@@ -249,9 +252,9 @@ async def test_when_there_are_too_many_events_the_scan_does_it_and_makes_up_for_
     monkeypatch.setattr(process_table, "CALM", 0.05)
     modes: list[str] = []
     table._on_mode = lambda: modes.append(table.starts_by)
-    tracked = Tracked(table, "vip-httpd")
+    tracked = Tracked(table, "vip-apache")
     table._stop_listening()
-    processes.binary("vip-httpd")
+    processes.binary("vip-apache")
     table._agreed = True
     table._heard(heard)
     assert table._events is None
@@ -267,7 +270,7 @@ async def test_in_another_network_namespace_it_is_refused_and_the_scan_does_it()
     try:
         with namespace.entered():
             table = ProcessTable()
-            Tracked(table, "vip-httpd")
+            Tracked(table, "vip-apache")
         assert table.starts_by == "a scan (process events: refused: this is not the first network namespace)"
         table.close()
     finally:
@@ -283,7 +286,7 @@ async def test_without_an_acknowledgement_it_is_given_up(
     monkeypatch.setattr(process_events, "PATIENCE", 0.02)
     modes: list[str] = []
     table._on_mode = lambda: modes.append(table.starts_by)
-    Tracked(table, "vip-httpd")
+    Tracked(table, "vip-apache")
     await until(lambda: modes)
     assert modes == ["a scan (process events: no answer: this is not the first pid namespace)"]
     far.close()

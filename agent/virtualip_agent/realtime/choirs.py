@@ -23,8 +23,6 @@ class _Voice:
 
     router: "RunningRouter"
     priority: int
-    rests: int
-    """Nanoseconds from its own deadline to the choir's moment, less than a slot."""
     turns: int
     """Of the choir, before it joined."""
     counted: int
@@ -37,23 +35,22 @@ class Choir:
     def __init__(self, name: str, interval: int, moment: int) -> None:
         self.name = name
         self.moment = moment
-        """When its next turn is: the end of a slot."""
+        """When its next turn is."""
         self.patience = 0
         """RunningRouter.patience of the least patient."""
         self._interval = interval
         self._voices: dict[str, _Voice] = {}
         self._turns = self._said = self._turn_at = 0
         self._rehearsed = False
-        self._alone_until = self._in_time_until = 0
+        self._alone_until = 0
         self._batches: list[tuple[Sender, list[_Voice], Batch]] = []
 
     def __len__(self) -> int:
         return len(self._voices)
 
-    def add(self, router: "RunningRouter", deadline: int) -> None:
-        """It has just advertised, and is to again at its `deadline`."""
-        rests = self.moment - deadline
-        self._voices[router.name] = _Voice(router, router.core.priority, rests, self._turns, self._said)
+    def add(self, router: "RunningRouter") -> None:
+        """It has just advertised, and is to again at the choir's moment."""
+        self._voices[router.name] = _Voice(router, router.core.priority, self._turns, self._said)
         self._rehearsed = False
 
     def count(self, name: str) -> None:
@@ -68,22 +65,22 @@ class Choir:
         voice = self._voices.pop(name)
         self._rehearsed = False
         if self._turns != voice.turns:
-            voice.router.core.spoke(self._turn_at, self.moment - voice.rests)
+            voice.router.core.spoke(self._turn_at, self.moment)
         return voice.priority
 
-    def late(self, now: int) -> list["RunningRouter"]:
-        """Those that are late by an interval or more: they may have more to do than to advertise."""
-        self._rehearse()
-        if now < self._in_time_until:
-            return []
-        in_time_until = self.moment + self._interval
-        return [voice.router for voice in self._voices.values() if now >= in_time_until - voice.rests]
+    @property
+    def routers(self) -> list["RunningRouter"]:
+        """All of them."""
+        return [voice.router for voice in self._voices.values()]
+
+    def is_late(self, now: int) -> bool:
+        """Whether it is late by an interval or more: its routers may have more to do than to advertise."""
+        return now >= self.moment + self._interval
 
     def take_turn(self, now: int) -> None:
         """An interval is over, for all."""
         self._turns, self._turn_at = self._turns + 1, now
         self.moment += self._interval
-        self._in_time_until += self._interval
 
     def departing(self) -> list["RunningRouter"]:
         """Those that have something else to do before the next turn."""
@@ -106,7 +103,6 @@ class Choir:
             return
         voices = self._voices.values()
         self._alone_until = min((voice.router.core.speaks_until for voice in voices), default=0)
-        self._in_time_until = self.moment + self._interval - max((voice.rests for voice in voices), default=0)
         self.patience = min((voice.router.patience for voice in voices), default=0)
         senders: dict[Sender, list[_Voice]] = {}
         for voice in voices:
@@ -140,14 +136,14 @@ class Choirs:
     def join(self, routers: Iterable["RunningRouter"]) -> None:
         """They have advertised; those to which nothing else is to happen do so with others from now on."""
         for router in routers:
-            deadline, moment = router.core.deadline, router.wakes_at
-            if deadline is None or moment is None or moment >= router.core.speaks_until:
+            moment = router.core.deadline
+            if moment is None or moment >= router.core.speaks_until:
                 continue
             if router.config.group or router.unicast:
                 continue  # who is told things by others of its group; and who counts what each peer is sent
             choir = self._at(moment, router.config.advert_interval)
             if choir is not None:
-                choir.add(router, deadline)
+                choir.add(router)
                 self._of[router.name] = choir
                 self._deadlines.forget(router.name)
 
@@ -184,14 +180,15 @@ class Choirs:
         choir = self._choirs.get(name)
         if choir is None:
             return []
-        late = choir.late(now)
-        for router in late:
-            self.leave(router.name)
-        if choir:
-            choir.take_turn(now)
-            self._unsaid.append(choir)
-            self._deadlines.arm(name, choir.moment)
-        return late
+        if choir.is_late(now):
+            late = choir.routers
+            for router in late:
+                self.leave(router.name)
+            return late
+        choir.take_turn(now)
+        self._unsaid.append(choir)
+        self._deadlines.arm(name, choir.moment)
+        return []
 
     def take_unsaid(self) -> list[Choir]:
         """Those that are to sing now."""

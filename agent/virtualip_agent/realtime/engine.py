@@ -305,7 +305,7 @@ class Engine:
         self._arm(router)
 
     def _arm(self, router: RunningRouter) -> None:
-        if (at := router.wakes_at) is not None:
+        if (at := router.core.deadline) is not None:
             self.deadlines.arm(router.config.name, at)
 
     # ---- effects

@@ -18,7 +18,7 @@ from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Garp, Settings
-from virtualip_agent.vrrp.timing import SECOND, SLOTS
+from virtualip_agent.vrrp.timing import SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 log = logging.getLogger(__name__)
@@ -73,8 +73,6 @@ class RunningRouter:
     patience: int = field(init=False)
     """Nanoseconds of a MASTER's silence after which every other has taken over that can: skew_time is under an interval
     (RFC 9568, section 6.1)."""
-    slot: int = field(init=False)
-    """Nanoseconds: a MASTER's timer may be so late, so that routers share a wake-up; a BACKUP's never."""
     stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
     """Advertisements by priority."""
     _members: tuple[bytes, ...] | None = None
@@ -90,7 +88,6 @@ class RunningRouter:
         self.packed = tuple(address.ip.packed for address in self.addresses)
         self.unicast = self.config.transport == "Unicast"
         self.patience = (self.config.down_timer_adverts + 1) * interval
-        self.slot = interval // SLOTS
 
     @property
     def name(self) -> str:
@@ -101,15 +98,6 @@ class RunningRouter:
     def lifetime(self) -> int:
         """L, seconds."""
         return self.config.lifetime
-
-    @property
-    def wakes_at(self) -> int | None:
-        """When its timer is to fire, nanoseconds: a MASTER's at the end of its slot, so that due advertisements of many
-        routers are said in one wake-up."""
-        deadline = self.core.deadline
-        if deadline is None or not self.core.is_master:
-            return deadline
-        return deadline + -deadline % self.slot
 
     @property
     def index(self) -> int:
@@ -302,6 +290,7 @@ def settings_of(config: ipc.RouterConfig) -> Settings:
         advertised=frozenset(ip_address(address).packed for address in config.advertised),
         base_priority=config.base_priority,
         advert_interval=config.advert_interval,
+        in_slots=True,
         preempt=config.preempt,
         fast_preempt=config.fast_preempt,
         preempt_damping=config.preempt_damping,

@@ -5,13 +5,19 @@ from typing import Final
 from virtualip_agent.vrrp.garp_rounds import GarpRounds
 from virtualip_agent.vrrp.put_back import PutBack
 from virtualip_agent.vrrp.settings import Settings
-from virtualip_agent.vrrp.timing import MILLISECOND, SLOTS
+from virtualip_agent.vrrp.timing import MILLISECOND, PUNCTUALITY
 
 _REPLY_SPACING: Final = 20 * MILLISECOND
 """A MASTER answers losing advertisements at most so often: a neighbour's flood must not become ours."""
 
 
 _NEVER: Final = 1 << 62
+
+
+def _interval_from(settings: Settings, now: int) -> int:
+    """The end of the interval that begins now."""
+    end = now + settings.advert_interval
+    return end - end % settings.slot
 
 
 class MasterSchedule:
@@ -59,7 +65,7 @@ class MasterSchedule:
     def advertised(self, settings: Settings, now: int) -> None:
         """An advertisement was said out of turn: the next is an interval from now."""
         self.interjected(now)
-        self._advertise_at = now + settings.advert_interval
+        self._advertise_at = _interval_from(settings, now)
 
     def interjected(self, now: int) -> None:
         """An advertisement was said out of turn, and the next comes when it would have come."""
@@ -75,7 +81,7 @@ class MasterSchedule:
         # keep the phase of the timer, but never send a burst to catch up
         self._advertise_at += settings.advert_interval
         if self._advertise_at <= now:
-            self._advertise_at = now + settings.advert_interval
+            self._advertise_at = _interval_from(settings, now)
         return True
 
     def alone_until(self, settings: Settings) -> int:
@@ -91,11 +97,11 @@ class MasterSchedule:
 
     def hasten(self, settings: Settings, now: int) -> None:
         """The interval was edited: a shorter one holds from now."""
-        self._advertise_at = min(self._advertise_at, now + settings.advert_interval)
+        self._advertise_at = min(self._advertise_at, _interval_from(settings, now))
 
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""
-        late = settings.advert_interval // SLOTS  # an advertisement waits for those that are due in the same slot
+        late = settings.advert_interval // PUNCTUALITY
         return now - self._advertised_at > settings.down_timer_adverts * settings.advert_interval + late
 
     def outlived(self, settings: Settings, now: int) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from virtualip_agent.vrrp.timing import DOWN_TIMER_ADVERTS, MILLISECOND, SECOND
+from virtualip_agent.vrrp.timing import DOWN_TIMER_ADVERTS, MILLISECOND, SECOND, SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ class Settings:
     addresses: frozenset[bytes]
     base_priority: int
     advert_interval: int = SECOND
+    in_slots: bool = False
+    """A MASTER's intervals end at multiples of `slot`, of the clock that `handle` is given: the first after a
+    take-over, or after an advertisement out of turn, is by less than a slot shorter, and none is longer."""
     preempt: bool = True
     fast_preempt: bool = True
     preempt_damping: bool = True
@@ -62,3 +65,8 @@ class Settings:
     """Whose contributions must be known before the router takes part."""
     advertised: frozenset[bytes] = frozenset()
     """Those of the addresses that advertisements name; empty: all of them."""
+
+    @property
+    def slot(self) -> int:
+        """Nanoseconds."""
+        return self.advert_interval // SLOTS if self.in_slots else 1

@@ -176,7 +176,7 @@ class BenchEngine:
     def _deadline(self, name: str, core: VirtualRouter) -> int | None:
         """Who is in a choir learns of its own when it leaves."""
         choir = self.engine._choirs._of.get(name)
-        return core.deadline if choir is None else choir.moment - choir._voices[name].rests
+        return core.deadline if choir is None else choir.moment
 
     def _mismatches(self, core: VirtualRouter) -> dict[bytes, str]:
         """Without those that are too old: whatever comes next makes the core forget them."""

@@ -63,6 +63,7 @@ class Player:
             advert_interval=episode.interval,
             lifetime=episode.lifetime * SECOND,
             trackers=frozenset(_TRACKERS),
+            in_slots=True,
         )
         self.referee = Referee(self.lan)
         for number, segment in enumerate(self.lan.segments):

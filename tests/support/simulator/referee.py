@@ -13,7 +13,7 @@ from virtual_lan import Node
 from virtualip_agent.vrrp import effects as fx
 from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.settings import Settings
-from virtualip_agent.vrrp.timing import MILLISECOND, SECOND, SLOTS
+from virtualip_agent.vrrp.timing import MILLISECOND, PUNCTUALITY, SECOND
 
 _OWNER: Final = 255
 _ROUNDING: Final = 1000
@@ -371,8 +371,7 @@ class Referee:
                 raise Foul(f"{node.name} was handing over, heard the new MASTER, and stays")
             return
         interval = max(sheet.slowest, node.settings.advert_interval)
-        # what is due in one slot is said at its end
-        overslept = now - sheet.said_at > node.settings.down_timer_adverts * interval + interval // SLOTS
+        overslept = now - sheet.said_at > node.settings.down_timer_adverts * interval + interval // PUNCTUALITY
         if wins and theirs == own and not overslept and node is not self.group(node)[0]:
             return  # the addresses of the group's first segment decide between equals, as long as that can hear them
         if theirs and (wins or overslept):
