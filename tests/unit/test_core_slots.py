@@ -17,9 +17,9 @@ SLOT = 25 * MILLISECOND
 ONE_ROUND = Garp(repeat=1, delay=0)
 
 
-def a_master(began: int, **settings: int) -> OneRouter:
+def a_master(began: int) -> OneRouter:
     """Of 100 ms, whose process began at this moment (nanoseconds) of the clock."""
-    router = OneRouter(link=False, in_slots=True, advert_interval=INTERVAL, garp=ONE_ROUND, **settings)
+    router = OneRouter(link=False, in_slots=True, advert_interval=INTERVAL, garp=ONE_ROUND)
     router.now = began
     router.tell(ev.LinkUp(host(101)))
     router.become_master()

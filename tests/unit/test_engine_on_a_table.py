@@ -14,7 +14,6 @@ from fuzz.bench_engine import INDEX, VIPS, BenchEngine, _config
 from virtualip_agent import ipc
 from virtualip_agent import rtnetlink as rt
 from virtualip_agent.realtime.interfaces import Interfaces, key_of
-from virtualip_agent.realtime.ports import _Pair, _sort
 from virtualip_agent.realtime.route_socket import Change, RouteSocket
 from virtualip_agent.rtnetlink import Address, Link
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
@@ -156,26 +155,6 @@ def test_a_router_whose_link_is_back_listens_from_when_it_is_attached_and_not_fr
     table.stopped = 0
     deadline = table.engine._routers[NAME].core.deadline
     assert deadline == table.now + 300 * MILLISECOND + 3 * SECOND + 156 * SECOND // 256
-
-
-class Full:
-    """A receiver whose filter does not fit into the kernel's memory."""
-
-    index = INDEX
-
-    def listen_to(self, *_: Any) -> None:
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-
-
-def test_filters_that_do_not_fit_stay_as_they_are_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    full: Any = Full()
-    pair = _Pair(full, full, {51})
-    for _ in range(3):
-        _sort(pair, {51}, frozenset({b"\x0a\0\0\1"}))
-    assert (pair.vrids, pair.sources) == ({51}, frozenset())
-    assert [record.getMessage() for record in caplog.records] == [
-        "interface 2: filters stay as they are: Cannot allocate memory"
-    ]
 
 
 class Overrun:

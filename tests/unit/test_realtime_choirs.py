@@ -21,6 +21,7 @@ from virtualip_agent.vrrp.settings import Settings
 from virtualip_agent.vrrp.timing import MILLISECOND, SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
+MICROSECOND = 1000
 INTERVALS = {1: SECOND, 2: SECOND, 3: SECOND, 4: 300 * MILLISECOND, 5: 300 * MILLISECOND}
 """By VRID."""
 ONCE = ipc.Garp(repeat=1, delay=0)
@@ -74,6 +75,7 @@ class Stage(BenchEngine):
 
     def __init__(self, *, choirs: bool) -> None:
         super().__init__()
+        self.stopped = MICROSECOND  # as always: what is decided is said a little later
         for name in list(self.engine._routers):
             self.engine.command(ipc.RemoveRouter(name), self.now)
         self.engine.flush(self.now)

@@ -9,7 +9,7 @@ from virtualip_agent.realtime import packet_filter
 from virtualip_agent.realtime.packet_filter import Sources
 
 
-def passes(vrids: set[int], packet: bytes, sources: Sources = packet_filter.ANYBODY) -> bool:
+def passes(vrids: set[int] | None, packet: bytes, sources: Sources = packet_filter.ANYBODY) -> bool:
     return lets_through(lambda receiver: packet_filter.attach(receiver, vrids, sources), packet)
 
 
@@ -71,6 +71,14 @@ def test_where_nobody_is_known_the_others_are_everybody() -> None:
     assert passes({51}, packet(51, source=host(1)), Sources())
 
 
+def test_who_hears_every_vrid_hears_no_more_than_that() -> None:
+    known = Sources(frozenset({host(1)}), wanted=True)
+    assert all(passes(None, packet(vrid)) for vrid in (1, 51, 255))
+    assert not passes(None, packet(51, ttl=254))
+    assert passes(None, packet(51, source=host(1)), known)
+    assert not passes(None, packet(51, source=host(2)), known)
+
+
 def test_a_sender_hears_nothing() -> None:
     assert not passes(set(), packet(51))
 
@@ -86,14 +94,18 @@ def test_over_ipv6_the_filter_begins_at_the_vrrp_header() -> None:
         receiver.setblocking(False)
         myself = socket.inet_pton(socket.AF_INET6, "::1")
         near = frozenset(myself[:at] + b"\x07" + myself[at + 1 :] for at in (0, 4, 8, 12))  # each differs in one word
-        for vrids, sources, heard in (
+        filters: tuple[tuple[set[int] | None, Sources, bool], ...] = (
             ({ours}, Sources(), True),
             ({ours ^ 1}, Sources(), False),
             ({ours}, Sources(near | {myself}, wanted=True), True),
             ({ours}, Sources(near, wanted=True), False),
             ({ours}, Sources(near), True),
             ({ours}, Sources(near | {myself}), False),
-        ):
+            (None, Sources(), True),
+            (None, Sources(near), True),
+            (None, Sources(near, wanted=True), False),
+        )
+        for vrids, sources, heard in filters:
             packet_filter.attach(receiver, vrids, sources)
             sender.sendto(b"x", receiver.getsockname())
             try:

@@ -36,13 +36,11 @@ class Choir:
         self.name = name
         self.moment = moment
         """When its next turn is."""
-        self.patience = 0
-        """RunningRouter.patience of the least patient."""
         self._interval = interval
         self._voices: dict[str, _Voice] = {}
         self._turns = self._said = self._turn_at = 0
         self._rehearsed = False
-        self._alone_until = 0
+        self._alone_until = self._patience = 0
         self._batches: list[tuple[Sender, list[_Voice], Batch]] = []
 
     def __len__(self) -> int:
@@ -67,6 +65,12 @@ class Choir:
         if self._turns != voice.turns:
             voice.router.core.spoke(self._turn_at, self.moment)
         return voice.priority
+
+    @property
+    def patience(self) -> int:
+        """RunningRouter.patience of the least patient."""
+        self._rehearse()
+        return self._patience
 
     @property
     def routers(self) -> list["RunningRouter"]:
@@ -103,7 +107,7 @@ class Choir:
             return
         voices = self._voices.values()
         self._alone_until = min((voice.router.core.speaks_until for voice in voices), default=0)
-        self.patience = min((voice.router.patience for voice in voices), default=0)
+        self._patience = min((voice.router.patience for voice in voices), default=0)
         senders: dict[Sender, list[_Voice]] = {}
         for voice in voices:
             assert voice.router.sender is not None

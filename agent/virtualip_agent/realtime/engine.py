@@ -198,7 +198,7 @@ class Engine:
             self._attach(router, now)  # the members and the addresses decide on the source
             if self._keeper.is_free_again(router):
                 self._handle(router, ev.AddressesFree(), now)
-            self._listeners.acquaint([router])
+            self._listeners.unsettle()
 
     def _stays_where_it_is(self, router: RunningRouter, config: ipc.RouterConfig) -> bool:
         """Whether the configuration means the interface on which it runs: a name may be given or left out."""
@@ -240,7 +240,6 @@ class Engine:
                 self._listeners.remove(router)
                 router.attach(link, None)
                 router.down = found
-                self._close_ports()
                 self._handle(router, found, now)
             if link is not None and found.reason == "NoInterface":
                 self.deadlines.arm(Chore.LOOK_AGAIN, now + _LOOK_PERIOD)  # a socket that was refused, perhaps
@@ -256,7 +255,6 @@ class Engine:
         self._listeners.remove(router)
         router.attach(link, found)
         self._listeners.add(link.index, router)
-        self._listeners.acquaint([router])
         adopted = not router.core.is_master and self._keeper.adoptable(router)
         # heard from this moment on; those that were attached before it took their time
         self._handle(router, ev.LinkUp(found.source, adopted), self._speech.clock())
@@ -269,10 +267,6 @@ class Engine:
         if routers:
             self._keeper.remove(routers, self._routers.values(), keep)
 
-    def _close_ports(self) -> None:
-        senders = {sender for router in self._routers.values() if (sender := router.sender) is not None}
-        self._ports.close_unused(self._listeners.places, senders)
-
     def _forget(self, router: RunningRouter, now: int) -> None:
         self._listeners.remove(router)
         self._speech.forget(router.name)
@@ -280,7 +274,6 @@ class Engine:
         for name, effects in self._groups.remove(router.name, now):
             self._want(self._routers[name], effects)
         self.deadlines.forget(router.name)
-        self._close_ports()
         self._attach_waiting(now)  # the VRID of one may be free now
         if router.successor is not None:
             self._create(router.successor, now, router.contributions)
@@ -305,7 +298,7 @@ class Engine:
         self._arm(router)
 
     def _arm(self, router: RunningRouter) -> None:
-        if (at := router.core.deadline) is not None:
+        if (at := router.wakes_at) is not None:
             self.deadlines.arm(router.config.name, at)
 
     # ---- effects
@@ -343,12 +336,14 @@ class Engine:
                     router.note(effect)
                 if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in refused:
                     reports[router.name] = router
-            self._listeners.acquaint([router for router in reports.values() if router.core.master != router.acquainted])
             for router in reports.values():
+                if router.core.master != router.acquainted:
+                    self._listeners.unsettle()
                 self._report(router)
             for router, effect in pending:
                 if isinstance(effect, fx.Released):
                     self._forget(router, now)
+        self._listeners.settle()
         for router, frames in self._pacer.due(now):
             self._speech.announce(router, frames)
         if self._pacer.next_at is not None:

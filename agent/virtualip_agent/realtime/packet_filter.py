@@ -37,18 +37,18 @@ ANYBODY: Final = Sources()
 
 
 def program(
-    vrids: Collection[int], family: int = socket.AF_INET, sources: Sources = ANYBODY
+    vrids: Collection[int] | None, family: int = socket.AF_INET, sources: Sources = ANYBODY
 ) -> list[tuple[int, int, int, int]]:
-    """Passes packets whose VRID is one of these, of these sources, and of IPv4 whose TTL is 255.
+    """Passes packets whose VRID is one of these (None: whatever it is), of these sources, and of IPv4 whose TTL is 255.
 
     A raw socket's filter sees an IPv4 packet from its IP header on, an IPv6 one from its VRRP header on: there the
     receiver looks at the hop limit.
     """
     by_vrid = list(_LOAD_IPV6_VRID if family == socket.AF_INET6 else _LOAD_IPV4_VRID)
-    for vrid in sorted(vrids):
+    for vrid in sorted(vrids or ()):
         # jumps are 8 bits wide: 255 VRIDs are more than one can span, so each has its own return
         by_vrid += [(bpf.JUMP_EQUAL, 0, 1, vrid), (bpf.RETURN, 0, 0, bpf.WHOLE_PACKET)]
-    by_vrid.append((bpf.RETURN, 0, 0, 0))
+    by_vrid.append((bpf.RETURN, 0, 0, bpf.WHOLE_PACKET if vrids is None else 0))
     return [*_by_source(sources, family), *by_vrid]
 
 
@@ -78,6 +78,6 @@ def _is(address: bytes, family: int) -> list[tuple[int, int, int, int]]:
     return instructions
 
 
-def attach(receiver: socket.socket, vrids: Collection[int], sources: Sources = ANYBODY) -> None:
+def attach(receiver: socket.socket, vrids: Collection[int] | None, sources: Sources = ANYBODY) -> None:
     """Replaces the socket's filter."""
     bpf.attach(receiver, program(vrids, receiver.family, sources))

@@ -18,7 +18,7 @@ from virtualip_agent.vrrp import events as ev
 from virtualip_agent.vrrp.packet import stamp
 from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Garp, Settings
-from virtualip_agent.vrrp.timing import SECOND
+from virtualip_agent.vrrp.timing import PUNCTUALITY, SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class RunningRouter:
     patience: int = field(init=False)
     """Nanoseconds of a MASTER's silence after which every other has taken over that can: skew_time is under an interval
     (RFC 9568, section 6.1)."""
+    slot: int = field(init=False)
+    """Nanoseconds: what a MASTER has to do beside advertising may be so late, so that routers share a wake-up."""
     stamped: dict[int, tuple[tuple[bytes, Destination], ...]] = field(default_factory=dict)
     """Advertisements by priority."""
     _members: tuple[bytes, ...] | None = None
@@ -88,6 +90,7 @@ class RunningRouter:
         self.packed = tuple(address.ip.packed for address in self.addresses)
         self.unicast = self.config.transport == "Unicast"
         self.patience = (self.config.down_timer_adverts + 1) * interval
+        self.slot = interval // PUNCTUALITY
 
     @property
     def name(self) -> str:
@@ -98,6 +101,16 @@ class RunningRouter:
     def lifetime(self) -> int:
         """L, seconds."""
         return self.config.lifetime
+
+    @property
+    def wakes_at(self) -> int | None:
+        """When its timer is to fire, nanoseconds: a MASTER's at the end of its slot, where its advertisements are due
+        anyhow. Rounds of gratuitous ARP are from when it took over, each router's from another moment: without slots
+        they are so many wake-ups that 250 routers do not get to advertise for longer than others wait."""
+        deadline = self.core.deadline
+        if deadline is None or not self.core.is_master:
+            return deadline
+        return deadline + -deadline % self.slot
 
     @property
     def index(self) -> int:

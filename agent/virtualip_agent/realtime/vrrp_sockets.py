@@ -69,7 +69,7 @@ class Receiver:
         interface: str,
         index: int,
         family: int,
-        vrids: Collection[int],
+        vrids: Collection[int] | None,
         sources: packet_filter.Sources = packet_filter.ANYBODY,
         incarnation: int = 0,
     ) -> None:
@@ -107,8 +107,8 @@ class Receiver:
         """Leaves the group."""
         self._socket.close()
 
-    def listen_to(self, vrids: Collection[int], sources: packet_filter.Sources) -> None:
-        """Has the kernel pass these VRIDs and sources only."""
+    def listen_to(self, vrids: Collection[int] | None, sources: packet_filter.Sources) -> None:
+        """Has the kernel pass these VRIDs (None: all) and sources only."""
         packet_filter.attach(self._socket, vrids, sources)
 
     @property

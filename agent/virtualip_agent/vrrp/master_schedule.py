@@ -14,10 +14,9 @@ _REPLY_SPACING: Final = 20 * MILLISECOND
 _NEVER: Final = 1 << 62
 
 
-def _interval_from(settings: Settings, now: int) -> int:
-    """The end of the interval that begins now."""
-    end = now + settings.advert_interval
-    return end - end % settings.slot
+def _in_slot(settings: Settings, at: int) -> int:
+    """The beginning of the slot in which this moment is."""
+    return at - at % settings.slot
 
 
 class MasterSchedule:
@@ -65,7 +64,7 @@ class MasterSchedule:
     def advertised(self, settings: Settings, now: int) -> None:
         """An advertisement was said out of turn: the next is an interval from now."""
         self.interjected(now)
-        self._advertise_at = _interval_from(settings, now)
+        self._advertise_at = _in_slot(settings, now + settings.advert_interval)
 
     def interjected(self, now: int) -> None:
         """An advertisement was said out of turn, and the next comes when it would have come."""
@@ -81,7 +80,7 @@ class MasterSchedule:
         # keep the phase of the timer, but never send a burst to catch up
         self._advertise_at += settings.advert_interval
         if self._advertise_at <= now:
-            self._advertise_at = _interval_from(settings, now)
+            self._advertise_at = _in_slot(settings, now + settings.advert_interval)
         return True
 
     def alone_until(self, settings: Settings) -> int:
@@ -97,7 +96,7 @@ class MasterSchedule:
 
     def hasten(self, settings: Settings, now: int) -> None:
         """The interval was edited: a shorter one holds from now."""
-        self._advertise_at = min(self._advertise_at, _interval_from(settings, now))
+        self._advertise_at = _in_slot(settings, min(self._advertise_at, now + settings.advert_interval))
 
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""

@@ -9,7 +9,7 @@ SLOTS: Final = 4
 """In an interval. A MASTER advertises where one begins, so that many routers share a wake-up: what a wake-up costs by
 itself is several times what an advertisement does (docs/performance.md)."""
 PUNCTUALITY: Final = 16
-"""A wake-up that is so small a part of an interval late is nothing that the others could have noticed."""
+"""What is so small a part of an interval late, and is no advertisement, is in time; a divisor of all of them."""
 DOWN_TIMER_ADVERTS: Final = 3
 """RFC 9568, section 6.1: Active_Down_Interval is 3 intervals and the skew_time."""
 

@@ -95,9 +95,7 @@ class Ports:
     def open(self, _link: Any, source: bytes, _vrid: int) -> Sender:
         return self.senders[source]
 
-    def close_unused(self, *_: Any) -> None: ...
-
-    def acquaint(self, *_: Any) -> None: ...
+    def settle(self, *_: Any) -> None: ...
 
     def forget_advertisements(self) -> None:
         for cache in self.caches.values():

@@ -64,8 +64,8 @@ MUTANTS: Final = (
            "fx.SendGratuitousArp(first=True))\n        self._advertise(now, effects)",
            "fx.SendGratuitousArp(first=True))\n        self._schedule.advertised(self.settings, now)"),
     # ---- 6.4.3: MASTER
-    Mutant("an interval waits for the end of its slot", "master_schedule", "end - end % settings.slot",
-           "end + -end % settings.slot", (SIMULATOR,)),
+    Mutant("an interval waits for the end of its slot", "master_schedule", "at - at % settings.slot",
+           "at + -at % settings.slot", (SIMULATOR,)),
     Mutant("missing tie-break", "priority", " or (priority == own_priority and source > own_source)", ""),
     Mutant("the lower address wins a tie", "priority", "source > own_source", "source < own_source"),
     Mutant("equal priority makes a MASTER yield", "priority", "return priority > own_priority or",
