@@ -257,13 +257,20 @@ def ready(run: Path) -> int:
 @cli.command()
 @_run_option
 @click.option("-n", "count", type=click.IntRange(min=1), help="Only the newest.")
-def history(run: Path, count: int | None) -> int:
+@click.option("--name", help="Only this VirtualIP.")
+@click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", help="json: an object a line.")
+def history(run: Path, count: int | None, name: str | None, output: str) -> int:
     """Show the transitions on this node, newest last."""
     from virtualip_agent.control.history import read_history
     from virtualip_agent.control.status_view import history_text
 
-    records = list(read_history(history_path(run)))
-    print(history_text(records[-count:] if count else records))
+    records = [record for record in read_history(history_path(run)) if name in (None, record["name"])]
+    records = records[-count:] if count else records
+    if output == "table":
+        print(history_text(records))
+    else:
+        for record in records:
+            print(json.dumps(record))
     return 0
 
 

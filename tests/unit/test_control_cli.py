@@ -202,6 +202,13 @@ def test_history_shows_the_newest(tmp_path: Path) -> None:
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["TIME", "t3", "t4"]
 
 
+def test_history_tells_of_one_virtual_ip_as_it_was_noted(tmp_path: Path) -> None:
+    noted = [{"time": f"t{n}", "name": name, "to": "MASTER"} for n, name in enumerate(("web", "db", "web", "web"))]
+    history_path(tmp_path).write_text("".join(json.dumps(record) + "\n" for record in noted))
+    done = agent("history", "--run", tmp_path, "--name", "web", "-n", "2", "-o", "json")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [noted[2], noted[3]]
+
+
 def test_the_table_names_what_is_to_be_looked_at() -> None:
     picture = Picture()
     problems = ["bad.yaml: cannot be parsed"]

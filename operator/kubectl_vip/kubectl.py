@@ -1,0 +1,39 @@
+"""kubectl itself does the talking: the user's contexts, credentials and proxies are its own, whatever they are."""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from typing import Any, Final
+
+_PATIENCE: Final = 30.0
+
+
+class KubectlFailed(Exception):
+    """It could not do what it was asked; the message is its own."""
+
+
+class Kubectl:
+    """Runs kubectl with the same flags each time."""
+
+    def __init__(self, flags: Sequence[str] = ()) -> None:
+        self._flags = tuple(flags)
+
+    def run(self, *words: str) -> str:
+        """What it printed; KubectlFailed where it did not end well, or not within half a minute."""
+        try:
+            done = subprocess.run(
+                ["kubectl", *self._flags, *words],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE, check=False,
+            )  # fmt: skip
+        except FileNotFoundError:
+            raise KubectlFailed("kubectl is not in PATH") from None
+        except subprocess.TimeoutExpired:
+            raise KubectlFailed(f"kubectl {words[0]}: no answer within {_PATIENCE:.0f} s") from None
+        if done.returncode:
+            raise KubectlFailed(done.stderr.strip() or f"kubectl {words[0]}: exit status {done.returncode}")
+        return done.stdout
+
+    def get(self, *words: str) -> dict[str, Any]:
+        """One object, or a list of them."""
+        found: dict[str, Any] = json.loads(self.run("get", *words, "-o", "json"))
+        return found
