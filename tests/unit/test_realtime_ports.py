@@ -72,6 +72,8 @@ class Sender:
     kernel: Kernel
 
     def __init__(self, _interface: str, _index: int, source: bytes) -> None:
+        if source == STRANGER:
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         self.source = source
         self.kernel.senders.append(self)
 
@@ -135,10 +137,16 @@ def test_a_vrid_that_nobody_has_any_more_passes_until_it_is_settled(ports: Ports
 def test_a_source_that_nobody_sends_from_is_closed_and_the_interface_with_the_last(
     ports: Ports, kernel: Kernel
 ) -> None:
-    another: Any = ports.open(ETH0, STRANGER, 51)
+    another: Any = ports.open(ETH0, PEER, 51)
     _settle(ports, {51: another})
     assert kernel.senders == [another]
     ports.settle({}, ())
+    assert (kernel.senders, kernel.receivers) == ([], [])
+
+
+def test_where_a_source_cannot_be_sent_from_nothing_listens(kernel: Kernel) -> None:
+    with pytest.raises(OSError, match="Cannot assign requested address"):
+        Ports(lambda _: None, lambda _: None).open(ETH0, STRANGER, 51)
     assert (kernel.senders, kernel.receivers) == ([], [])
 
 

@@ -91,7 +91,11 @@ class Ports:
         self._senders: dict[tuple[int, int, str, bytes], Sender] = {}
 
     def open(self, link: Link, source: bytes, vrid: int) -> Sender:
-        """Listens to the VRID on this interface, and gives the sender for the source address. OSError as it comes."""
+        """Listens to the VRID on this interface, and gives the sender for the source address. OSError as it comes, and
+        then nothing listens that did not before."""
+        key = (link.index, link.incarnation, link.name, source)
+        if key not in self._senders:
+            self._senders[key] = Sender(link.name, link.index, source)
         family = family_of(source)
         known = self._receivers.get((link.index, family))
         if known is not None and known.others.incarnation != link.incarnation:
@@ -103,9 +107,6 @@ class Ports:
             self._receivers[link.index, family] = self._receive(link, family)
         else:
             _hear(known, vrid)
-        key = (link.index, link.incarnation, link.name, source)
-        if key not in self._senders:
-            self._senders[key] = Sender(link.name, link.index, source)
         return self._senders[key]
 
     def _receive(self, link: Link, family: int) -> _Pair:
