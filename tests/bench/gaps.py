@@ -21,13 +21,21 @@ _PROBE = {1000: 0.002, 100: 0.001, 10: 0.001}
 """Seconds between two questions of the client, by interval in milliseconds: a fraction of what is measured."""
 
 
+def phases(count: int) -> list[float]:
+    """Random ones from 0 to 1, of which each part of the same size has one: with as many independent ones the medians
+    of two contestants that do the same differ by a tenth."""
+    parts = [(part + random.random()) / count for part in range(count)]
+    random.shuffle(parts)
+    return parts
+
+
 def link_cut(contestant: str, interval_ms: int, directory: Path, *, trials: int) -> list[float]:
     """Gaps in milliseconds. The MASTER's cable is pulled; without preemption the roles are swapped each time."""
     setup = Setup(interval_ms=interval_ms)
     with _Field(contestant, setup, directory) as field, field.client() as prober:
         moments = []
-        for _ in range(trials):
-            field.settle()
+        for phase in phases(trials):
+            field.settle(phase)
             master = field.master
             before = time.monotonic()
             field.pair.unplug(master)
@@ -154,9 +162,10 @@ class _Field:
         self.running[node] = self._start(node, self._setup, self._directory)
         self.running[node].wait_until_it_listens()
 
-    def settle(self) -> None:
-        """Until the BACKUP has heard the MASTER, and then to a random phase of its timer."""
-        time.sleep(_MARGIN + 1.2 * self._setup.interval + random.uniform(0, self._setup.interval))
+    def settle(self, phase: float | None = None) -> None:
+        """Until the BACKUP has heard the MASTER, and then to a phase of its timer, by default a random one."""
+        phase = random.random() if phase is None else phase
+        time.sleep(_MARGIN + (1.2 + phase) * self._setup.interval)
         self.sniffer.drain()
 
     def take_over(self) -> float:
