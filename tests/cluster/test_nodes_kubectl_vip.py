@@ -97,7 +97,7 @@ def test_check_tells_what_is_to_be_looked_at_and_exits_1(house: House) -> None:
         ),
         (("move", "web"), 2, "kubectl vip: either --to NODE and --for DURATION, or --end"),
         (("move", "web", "--to", "x", "--for", "soon"), 2, "'soon' is not a duration such as 1s or 100ms"),
-        (("--context", "nowhere", "why"), 1, 'context "nowhere" does not exist'),
+        (("--context", "nowhere", "why"), 1, "context was not found for specified context: nowhere"),
     ],
     ids=["unknown", "move what", "how long", "where"],
 )
