@@ -1,5 +1,6 @@
 """`kubectl vip move`: the two annotations of a planned move, and what has become of it. Pure."""
 
+import math
 from datetime import UTC, datetime
 
 from kubectl_vip.picture import Picture
@@ -7,8 +8,9 @@ from virtualip_api.names import MOVE_TO_ANNOTATION, MOVE_UNTIL_ANNOTATION
 
 
 def until(now: float, seconds: float) -> str:
-    """The moment so long after `now`, seconds since the epoch, as the annotation has it."""
-    return datetime.fromtimestamp(now + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """The moment so long after `now`, seconds since the epoch, as the annotation has it. ValueError or OverflowError
+    where no calendar has it."""
+    return datetime.fromtimestamp(math.ceil(now + seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def annotations(to: str, end: str) -> list[str]:

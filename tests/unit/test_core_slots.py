@@ -76,6 +76,23 @@ def test_a_shorter_interval_holds_from_when_it_is_edited(began: int, later: int)
     assert set(others) == {20 * MILLISECOND}
 
 
+@given(MOMENTS, st.integers(1, INTERVAL - 1))
+def test_a_longer_interval_begins_when_the_old_one_is_over(began: int, later: int) -> None:
+    """Those who still wait by the old one hear it twice, an interval of theirs apart at most."""
+    router = a_master(began)
+    router.until((router.now + later) / SECOND)
+    due = router.core.advertises_at
+    router.log.clear()
+    edited = router.now
+    router.edit(advert_interval=SECOND)
+    router.until(edited / SECOND + 4)
+    said, old, first, *others = gaps(router, edited)
+    assert said == 0
+    assert edited + old == due
+    assert SECOND - SECOND // 4 < first <= SECOND
+    assert set(others) == {SECOND}
+
+
 @pytest.mark.parametrize("late", [1, INTERVAL - 1])
 def test_a_late_wake_up_keeps_the_phase(late: int) -> None:
     router = a_master(SECOND)

@@ -122,6 +122,11 @@ def test_a_move_is_made_when_the_node_has_it_and_keeps_it(master: str, message: 
     assert move.is_made(picture(master=master, conditions=accepted("Planned", message)), "server2", end) is made
 
 
+@pytest.mark.parametrize("seconds", [0.4, 1.0])
+def test_a_move_ends_no_earlier_than_asked(seconds: float) -> None:
+    assert move.until(NOW + 0.3, seconds) > move.until(NOW, 0)
+
+
 def test_why_a_move_is_not_made_is_told_of_this_one_alone() -> None:
     message = "metadata.annotations[virtualip.dev/move-to]: nowhere takes no part"
     found = picture(conditions=accepted("PrioritySaturated,MoveNotMade", message))

@@ -250,3 +250,16 @@ def test_no_router_is_asked_while_nothing_happens(stage: Stage, monkeypatch: pyt
     monkeypatch.setattr(VirtualRouter, "handle", None)
     stage.run(3 * SECOND)
     assert len(stage.sender.said) == said + 3 * 3 + 2 * 10
+
+
+def test_who_is_given_a_longer_interval_advertises_once_more_when_the_old_one_is_over() -> None:
+    stage = Stage(choirs=True)
+    stage.run(100 * MILLISECOND)
+    due = max(at for at, vrid, _ in stage.sender.said if vrid == 4) + 300 * MILLISECOND
+    stage.sender.said.clear()
+    edited = stage.now
+    stage.edit(4, advert_interval=SECOND)
+    stage.run(3 * SECOND)
+    told, again, first, *_ = [at for at, vrid, _ in stage.sender.said if vrid == 4]
+    assert (told, again) == (edited, due)
+    assert first - due <= SECOND

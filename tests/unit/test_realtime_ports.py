@@ -28,6 +28,8 @@ class Kernel:
         self.senders: list[Sender] = []
         self.changes = 0
         self.largest = 1000
+        self.fails_at = -1
+        """The change that is refused."""
 
     def hears(self, vrid: int, source: bytes = PEER) -> int:
         """In how many queues such a packet is."""
@@ -53,7 +55,9 @@ class Receiver:
         self.kernel.receivers.append(self)
 
     def listen_to(self, vrids: Collection[int] | None, sources: Sources) -> None:
-        if len(vrids or ()) + len(sources.addresses) > self.kernel.largest:
+        full = len(vrids or ()) + len(sources.addresses) > self.kernel.largest
+        if full or self.kernel.changes == self.kernel.fails_at:
+            self.kernel.fails_at = -1
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self.vrids, self.sources = None if vrids is None else set(vrids), sources
         self.kernel.changes += 1
@@ -176,6 +180,19 @@ def test_a_vrid_whose_filter_does_not_fit_is_heard(ports: Ports, kernel: Kernel)
     sender = ports.open(ETH0, OURS, 52)
     _settle(ports, {51: sender, 52: sender})
     assert all(kernel.hears(vrid, source) for vrid in (51, 52) for source in (PEER, STRANGER))
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_change_of_which_only_a_part_is_done_is_done_anew(ports: Ports, kernel: Kernel, which: int) -> None:
+    sender = ports.open(ETH0, OURS, 52)
+    _settle(ports, {51: sender, 52: sender})
+    kernel.fails_at = kernel.changes + which
+    _settle(ports, {51: sender}, STRANGER)
+    assert kernel.hears(51)
+    assert kernel.hears(51, STRANGER)
+    ports.open(ETH0, OURS, 52)
+    _settle(ports, {51: sender, 52: sender})
+    assert all(kernel.hears(vrid, source) == 1 for vrid in (51, 52) for source in (PEER, STRANGER))
 
 
 def test_where_not_even_the_known_sources_fit_all_share_a_queue(

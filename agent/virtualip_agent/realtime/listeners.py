@@ -55,7 +55,7 @@ class Listeners:
         """Listens no more, wherever it did."""
         for place in [place for place, other in self._at.items() if other is router]:
             del self._at[place]
-            self.unsettle()
+        self.unsettle()
         self._ports.forget_advertisements()
 
     def understand(self, receiver: Receiver, packet: Packet) -> Known | None:

@@ -42,7 +42,8 @@ class _Pair:
         """What is new or gone is for a moment in both queues, never in none."""
         if vrids == self.vrids and sources == self.sources:
             return
-        self.others.listen_to(vrids, Sources(self.sources & sources))
+        before, self.vrids = self.sources, set()  # if only some of it is done, all is done anew the next time
+        self.others.listen_to(vrids, Sources(before & sources))
         self.known.listen_to(vrids, Sources(sources, wanted=True))
         self.others.listen_to(vrids, Sources(sources))
         self.vrids, self.sources = vrids, sources

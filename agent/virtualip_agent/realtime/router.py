@@ -104,13 +104,13 @@ class RunningRouter:
 
     @property
     def wakes_at(self) -> int | None:
-        """When its timer is to fire, nanoseconds: a MASTER's at the end of its slot, where its advertisements are due
-        anyhow. Rounds of gratuitous ARP are from when it took over, each router's from another moment: without slots
+        """When its timer is to fire, nanoseconds: a MASTER's at the end of its slot, or where an advertisement is due
+        before. Rounds of gratuitous ARP are from when it took over, each router's from another moment: without slots
         they are so many wake-ups that 250 routers do not get to advertise for longer than others wait."""
         deadline = self.core.deadline
         if deadline is None or not self.core.is_master:
             return deadline
-        return deadline + -deadline % self.slot
+        return min(deadline + -deadline % self.slot, max(deadline, self.core.advertises_at))
 
     @property
     def index(self) -> int:

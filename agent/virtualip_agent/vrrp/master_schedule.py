@@ -32,6 +32,11 @@ class MasterSchedule:
         self._listens_until: int | None = None
         self._tied_since = self._tied_at = -_NEVER
 
+    @property
+    def advertise_at(self) -> int:
+        """When its next advertisement is due."""
+        return self._advertise_at
+
     def deadline(self, settings: Settings) -> int:
         """When something is due."""
         if self._listens_until is not None:
@@ -78,7 +83,7 @@ class MasterSchedule:
         self._advertised_at = now
         self._listens_until = None
         # keep the phase of the timer, but never send a burst to catch up
-        self._advertise_at += settings.advert_interval
+        self._advertise_at = _in_slot(settings, self._advertise_at + settings.advert_interval)
         if self._advertise_at <= now:
             self._advertise_at = _in_slot(settings, now + settings.advert_interval)
         return True
@@ -95,8 +100,8 @@ class MasterSchedule:
         self._advertised_at, self._advertise_at = now, then
 
     def hasten(self, settings: Settings, now: int) -> None:
-        """The interval was edited: a shorter one holds from now."""
-        self._advertise_at = _in_slot(settings, min(self._advertise_at, now + settings.advert_interval))
+        """The interval was edited: a shorter one holds from now, a longer one when the old one is over."""
+        self._advertise_at = min(self._advertise_at, _in_slot(settings, now + settings.advert_interval))
 
     def overslept(self, settings: Settings, now: int) -> bool:
         """Whether we were silent for so long that others were right to take over."""

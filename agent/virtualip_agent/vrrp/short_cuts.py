@@ -33,6 +33,11 @@ class ShortCuts(MasterDuties):
         return steady.priority
 
     @property
+    def advertises_at(self) -> int:
+        """When this MASTER's next advertisement is due."""
+        return self._schedule.advertise_at
+
+    @property
     def speaks_until(self) -> int:
         """Before then this MASTER has only to advertise, if nothing happens to it; 0: that is not known."""
         return self._steady.speaks_until
