@@ -1,11 +1,14 @@
 """kubectl itself does the talking: the user's contexts, credentials and proxies are its own, whatever they are."""
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
 _PATIENCE: Final = 30.0
+_LOG_LINE: Final = re.compile(r"[IWEF]\d{4} ")
+"""How a line of kubectl's own log begins: where it cannot connect there are several before what it has to say."""
 
 
 class KubectlFailed(Exception):
@@ -30,7 +33,8 @@ class Kubectl:
         except subprocess.TimeoutExpired:
             raise KubectlFailed(f"kubectl {words[0]}: no answer within {_PATIENCE:.0f} s") from None
         if done.returncode:
-            raise KubectlFailed(done.stderr.strip() or f"kubectl {words[0]}: exit status {done.returncode}")
+            said = [line for line in done.stderr.splitlines() if line and not _LOG_LINE.match(line)]
+            raise KubectlFailed("\n".join(said) or f"kubectl {words[0]}: exit status {done.returncode}")
         return done.stdout
 
     def get(self, *words: str) -> dict[str, Any]:

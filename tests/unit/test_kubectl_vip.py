@@ -1,10 +1,12 @@
 """What `kubectl vip` makes of what the API has."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubectl_vip import move, text
+from kubectl_vip.kubectl import Kubectl, KubectlFailed
 from kubectl_vip.picture import Picture, read
 from virtualip_api.status import format_time
 
@@ -169,3 +171,15 @@ def test_the_histories_of_all_nodes_are_one_story() -> None:
         "t2    server2  BACKUP  MASTER  250       -         MasterDown",
         "t3    server1  -       seen    -         -         Stranger    02:00 answers",
     ]
+
+
+def test_of_what_kubectl_complains_its_log_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does where nothing answers."""
+    program = tmp_path / "kubectl"
+    program.write_text(
+        "#!/bin/sh\necho 'E1127 15:59:37.743966   26084 memcache.go:265] no' >&2\necho refused >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(KubectlFailed, match=r"^refused$"):
+        Kubectl().get("nodes")
