@@ -21,6 +21,16 @@ class PlannedMove:
     to: str
     until: float
 
+    @property
+    def end(self) -> str:
+        """`until`, as annotation and condition have it. ValueError or OverflowError where no calendar has it."""
+        return datetime.fromtimestamp(self.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    @property
+    def text(self) -> str:
+        """What the condition Accepted says while it is on."""
+        return f"moved to {self.to} until {self.end}"
+
 
 def read_move(annotations: Mapping[str, str]) -> PlannedMove | None:
     """The move that is asked for, or None. InvalidResource where it is not clear which, or when it ends."""

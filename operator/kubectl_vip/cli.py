@@ -12,6 +12,7 @@ from kubectl_vip import text
 from kubectl_vip.kubectl import Kubectl, KubectlFailed
 from kubectl_vip.picture import Picture, read
 from virtualip_api.duration import SECOND, parse_duration
+from virtualip_api.move import PlannedMove
 from virtualip_api.names import VIRTUAL_IP_LABEL, label_value
 
 _POLL: Final = 0.2
@@ -103,28 +104,29 @@ def move(kubectl: Kubectl, name: str, to: str | None, duration: int | None, end:
     assert to
     assert duration
     try:
-        until = moves.until(time.time(), duration / SECOND)
+        planned = moves.lasting(to, time.time(), duration / SECOND)
+        annotations = moves.annotations(planned)
     except (ValueError, OverflowError):
         raise click.UsageError("--for: no calendar has its end") from None
     had_it = _picture(kubectl, name).status.get("master") == to
-    kubectl.run("annotate", "virtualips.virtualip.dev", name, *moves.annotations(to, until))
-    if failure := _until_made(kubectl, name, to, until, timeout / SECOND):
+    kubectl.run("annotate", "virtualips.virtualip.dev", name, *annotations)
+    if failure := _until_made(kubectl, name, planned, timeout / SECOND):
         kubectl.run("annotate", "virtualips.virtualip.dev", name, *moves.WITHOUT)
         raise KubectlFailed(f"{name}: {failure}; it is taken back")
     told = "" if had_it else f" ({_picture(kubectl, name).status.get('lastMove', '')})"
-    print(f"{to} has {name}, until {until}{told}")
+    print(f"{to} has {name}, until {planned.end}{told}")
 
 
-def _until_made(kubectl: Kubectl, name: str, to: str, until: str, patience: float) -> str:
+def _until_made(kubectl: Kubectl, name: str, planned: PlannedMove, patience: float) -> str:
     """Waits for a move; why it has not come about, or ''."""
     asked = time.monotonic()
-    while not moves.is_made(picture := _picture(kubectl, name), to, until):
+    while not moves.is_made(picture := _picture(kubectl, name), planned):
         waited = time.monotonic() - asked
         # what it says in the first moments may be of an earlier move
-        if waited > _OPERATOR_READS and (refused := moves.refusal(picture, to)):
+        if waited > _OPERATOR_READS and (refused := moves.refusal(picture, planned)):
             return refused
         if waited > patience:
-            return f"{to} does not have it after {patience:g} s; `kubectl vip why {name}` tells more"
+            return f"{planned.to} does not have it after {patience:g} s; `kubectl vip why {name}` tells more"
         time.sleep(_POLL)
     return ""
 
@@ -159,11 +161,8 @@ def main() -> None:
     except click.UsageError as error:
         print(f"kubectl vip: {error.format_message()}", file=sys.stderr)
         sys.exit(2)
-    except (click.ClickException, KubectlFailed) as error:
-        print(
-            f"kubectl vip: {error.format_message() if isinstance(error, click.ClickException) else error}",
-            file=sys.stderr,
-        )
+    except click.ClickException as error:
+        print(f"kubectl vip: {error.format_message()}", file=sys.stderr)
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt, BrokenPipeError):
         sys.exit(130)

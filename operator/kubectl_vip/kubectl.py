@@ -6,12 +6,14 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any, Final
 
+import click
+
 _PATIENCE: Final = 30.0
 _LOG_LINE: Final = re.compile(r"[IWEF]\d{4} ")
 """How a line of kubectl's own log begins: where it cannot connect there are several before what it has to say."""
 
 
-class KubectlFailed(Exception):
+class KubectlFailed(click.ClickException):
     """It could not do what it was asked; the message is its own."""
 
 

@@ -1,10 +1,11 @@
 """What `kubectl vip` prints. Pure; `now` is seconds since the epoch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kubectl_vip.picture import Picture
 from virtualip_api.status import NodeEntry, parse_time
+from virtualip_api.table import columns, history_head, history_row
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -69,7 +70,7 @@ def _trackers(picture: Picture, now: float) -> list[str]:
 
 
 def _moves(picture: Picture) -> list[str]:
-    moves: Sequence[Mapping[str, str]] = picture.status.get("lastMoves", ())
+    moves: list[Mapping[str, str]] = picture.status.get("lastMoves", ())
     rows = [("MOVED", "FROM", "TO", "REASON", "TAKEOVER")]
     rows += [
         (move["time"], move.get("from", "-"), move["to"], move.get("reason", "-"), move.get("takeover", "-"))
@@ -80,21 +81,8 @@ def _moves(picture: Picture) -> list[str]:
 
 def history(records: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     """The nodes' own records, (node, record), as one story, newest last."""
-    rows = [("TIME", "NODE", "FROM", "TO", "PRIORITY", "TAKEOVER", "REASON", "MESSAGE")]
-    rows += [
-        (
-            record["time"],
-            node,
-            str(record.get("from", "") or "-"),
-            record["to"],
-            str(record.get("priority", "-")),
-            record.get("takeover", "-"),
-            record.get("reason", "") or record.get("kind", "") or "-",
-            " ".join(filter(None, (record.get("address", ""), record.get("message", "")))),
-        )
-        for node, record in sorted(records, key=lambda one: (one[1]["time"], one[0]))
-    ]
-    return "\n".join(columns(rows))
+    ordered = sorted(records, key=lambda one: (one[1]["time"], one[0]))
+    return "\n".join(columns([history_head("NODE"), *(history_row(node, record, "-") for node, record in ordered)]))
 
 
 def _age(time: str, now: float) -> str:
@@ -108,9 +96,3 @@ def _age(time: str, now: float) -> str:
     if seconds < 2 * _HOUR:
         return f"{seconds // _MINUTE}m"
     return f"{seconds // _HOUR}h" if seconds < 2 * _DAY else f"{seconds // _DAY}d"
-
-
-def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """As wide as the widest."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

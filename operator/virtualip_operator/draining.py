@@ -6,7 +6,6 @@ same. A move ends when this is computed after its end: while no operator runs no
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from virtualip_api.errors import InvalidResource
 from virtualip_api.move import read_move
@@ -75,5 +74,4 @@ def divert(plan: Plan, annotations: Mapping[str, str], now: float) -> Diversion:
         warning = f"metadata.annotations[{MOVE_TO_ANNOTATION}]: {move.to} drains itself, so that the move waits"
         return Diversion(plan, warning=warning, ends_in=ends_in)
     members = tuple(replace(member, draining=member is not target) for member in plan.members)
-    until = datetime.fromtimestamp(move.until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Diversion(replace(plan, members=members), remark=f"moved to {move.to} until {until}", ends_in=ends_in)
+    return Diversion(replace(plan, members=members), remark=move.text, ends_in=ends_in)

@@ -17,12 +17,14 @@ SLOT = 25 * MILLISECOND
 ONE_ROUND = Garp(repeat=1, delay=0)
 
 
-def a_master(began: int) -> OneRouter:
-    """Of 100 ms, whose process began at this moment (nanoseconds) of the clock."""
+def a_master(began: int, later: int = 0) -> OneRouter:
+    """Of 100 ms, whose process began at this moment (nanoseconds) of the clock; `later` than when it took over."""
     router = OneRouter(link=False, in_slots=True, advert_interval=INTERVAL, garp=ONE_ROUND)
     router.now = began
     router.tell(ev.LinkUp(host(101)))
     router.become_master()
+    router.until((router.now + later) / SECOND)
+    router.log.clear()
     return router
 
 
@@ -50,9 +52,7 @@ def test_the_first_interval_is_less_than_a_slot_shorter_and_all_others_are_whole
 
 @given(MOMENTS, st.integers(1, INTERVAL - 1))
 def test_an_advertisement_out_of_turn_makes_no_interval_longer(began: int, later: int) -> None:
-    router = a_master(began)
-    router.until((router.now + later) / SECOND)
-    router.log.clear()
+    router = a_master(began, later)
     router.hear(50)  # which it answers
     told = router.now
     router.until(told / SECOND + 1)
@@ -64,9 +64,7 @@ def test_an_advertisement_out_of_turn_makes_no_interval_longer(began: int, later
 
 @given(MOMENTS, st.integers(1, INTERVAL - 1))
 def test_a_shorter_interval_holds_from_when_it_is_edited(began: int, later: int) -> None:
-    router = a_master(began)
-    router.until((router.now + later) / SECOND)
-    router.log.clear()
+    router = a_master(began, later)
     edited = router.now
     router.edit(advert_interval=20 * MILLISECOND)
     router.until(edited / SECOND + 1)
@@ -79,10 +77,8 @@ def test_a_shorter_interval_holds_from_when_it_is_edited(began: int, later: int)
 @given(MOMENTS, st.integers(1, INTERVAL - 1))
 def test_a_longer_interval_begins_when_the_old_one_is_over(began: int, later: int) -> None:
     """Those who still wait by the old one hear it twice, an interval of theirs apart at most."""
-    router = a_master(began)
-    router.until((router.now + later) / SECOND)
+    router = a_master(began, later)
     due = router.core.advertises_at
-    router.log.clear()
     edited = router.now
     router.edit(advert_interval=SECOND)
     router.until(edited / SECOND + 4)

@@ -119,22 +119,22 @@ def accepted(reason: str, message: str) -> list[dict[str, str]]:
     ids=["made", "not there yet", "there by chance", "an earlier one"],
 )
 def test_a_move_is_made_when_the_node_has_it_and_keeps_it(master: str, message: str, made: bool) -> None:
-    end = move.until(NOW, 3600)
-    assert end == "2026-11-18T12:06:40Z"
-    assert move.is_made(picture(master=master, conditions=accepted("Planned", message)), "server2", end) is made
+    planned = move.lasting("server2", NOW, 3600)
+    assert planned.end == "2026-11-18T12:06:40Z"
+    assert move.is_made(picture(master=master, conditions=accepted("Planned", message)), planned) is made
 
 
 @pytest.mark.parametrize("seconds", [0.4, 1.0])
 def test_a_move_ends_no_earlier_than_asked(seconds: float) -> None:
-    assert move.until(NOW + 0.3, seconds) > move.until(NOW, 0)
+    assert move.lasting("server2", NOW + 0.3, seconds).end > move.lasting("server2", NOW, 0).end
 
 
 def test_why_a_move_is_not_made_is_told_of_this_one_alone() -> None:
     message = "metadata.annotations[virtualip.dev/move-to]: nowhere takes no part"
     found = picture(conditions=accepted("PrioritySaturated,MoveNotMade", message))
-    assert move.refusal(found, "nowhere") == message
-    assert move.refusal(found, "server2") == ""
-    assert move.refusal(picture(conditions=[]), "nowhere") == ""
+    assert move.refusal(found, move.lasting("nowhere", NOW, 60)) == message
+    assert move.refusal(found, move.lasting("server2", NOW, 60)) == ""
+    assert move.refusal(picture(conditions=[]), move.lasting("nowhere", NOW, 60)) == ""
 
 
 def test_the_histories_of_all_nodes_are_one_story() -> None:

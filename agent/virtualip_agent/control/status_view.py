@@ -1,12 +1,13 @@
 """What `virtualip-agent status` and `history` print. Pure, but for reading the socket."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from virtualip_agent.run_directory import state_socket_path
 from virtualip_agent.state_stream import GET_STATISTICS, connect, read_messages
+from virtualip_api.table import columns, history_head, history_row
 
 
 class NoAgent(Exception):
@@ -94,7 +95,7 @@ def counters_text(picture: Picture) -> str:
         for name, counters in counted.items()
         for counter, value in (counters.items() if name.startswith("(timer") else sorted(counters.items()))
     ]
-    return "\n".join(_columns(rows))
+    return "\n".join(columns(rows))
 
 
 def status_text(picture: Picture) -> str:
@@ -119,7 +120,7 @@ def status_text(picture: Picture) -> str:
             (f"{name}/{one['family']}", one["state"], "", "", "", one.get("reason", "") or "-", one.get("message", ""))
             for one in entry.get("families", ())
         ]
-    lines += _columns(rows) if len(rows) > 1 else ["no VirtualIP on this node"]
+    lines += columns(rows) if len(rows) > 1 else ["no VirtualIP on this node"]
     trackers = [
         (
             name,
@@ -133,7 +134,7 @@ def status_text(picture: Picture) -> str:
         for tracker in vip["entry"].get("trackers", ())
     ]
     if trackers:
-        lines += ["", *_columns([("NAME", "TRACKER", "HEALTH", "ADDS", "SINCE", "MESSAGE"), *trackers])]
+        lines += ["", *columns([("NAME", "TRACKER", "HEALTH", "ADDS", "SINCE", "MESSAGE"), *trackers])]
     remarks = list(_remarks(picture))
     if remarks:
         lines += ["", *(f"! {remark}" for remark in remarks)]
@@ -171,23 +172,5 @@ def _remarks(picture: Picture) -> Iterator[str]:
 
 def history_text(records: Iterable[Mapping[str, Any]]) -> str:
     """The transitions, and what was seen on the segment, as a table, newest last."""
-    rows = [("TIME", "NAME", "FROM", "TO", "PRIORITY", "TAKEOVER", "REASON", "MESSAGE")]
-    rows += [
-        (
-            record["time"],
-            record["name"],
-            str(record.get("from", "")),
-            record["to"],
-            str(record.get("priority", "-")),
-            record.get("takeover", "-"),
-            record.get("reason", "") or record.get("kind", "") or "-",
-            " ".join(filter(None, (record.get("address", ""), record.get("message", "")))),
-        )
-        for record in records
-    ]
-    return "\n".join(_columns(rows))
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rows = [history_head("NAME"), *(history_row(record["name"], record) for record in records)]
+    return "\n".join(columns(rows))

@@ -105,8 +105,8 @@ class RunningRouter:
     @property
     def wakes_at(self) -> int | None:
         """When its timer is to fire, nanoseconds: a MASTER's at the end of its slot, or where an advertisement is due
-        before. Rounds of gratuitous ARP are from when it took over, each router's from another moment: without slots
-        they are so many wake-ups that 250 routers do not get to advertise for longer than others wait."""
+        before. Its rounds of gratuitous ARP count from when it took over, each router's from another moment: so they
+        share wake-ups all the same."""
         deadline = self.core.deadline
         if deadline is None or not self.core.is_master:
             return deadline
