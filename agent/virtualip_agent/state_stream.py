@@ -20,12 +20,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 GET_STATISTICS: Final = b'{"type":"get-statistics"}\n'
 
 
 def encode_line(message: dict[str, Any]) -> bytes:
     """One line of the stream."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    try:
+        return msgspec.json.encode(message) + b"\n"
+    except UnicodeEncodeError:  # the name of a file or a process need not be UTF-8
+        return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
 def connect(path: Path) -> socket.socket:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -186,6 +187,7 @@ def entry_from_json(value: Mapping[str, Any]) -> NodeEntry:
     )
 
 
+@lru_cache(maxsize=1024)  # most are told again and again: since when a state lasts
 def format_time(seconds_since_epoch: float) -> str:
     """RFC 3339, UTC, microseconds: `2026-11-22T21:33:05.123456Z`."""
     return datetime.fromtimestamp(seconds_since_epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

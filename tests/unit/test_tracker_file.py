@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from virtualip_agent.control.inotify import Inotify
-from virtualip_agent.control.trackers import file
+from virtualip_agent.control.trackers import watched_files
 from virtualip_agent.control.trackers.base import Number, Result, Unusable
 from virtualip_agent.control.trackers.contribution import contribution
 from virtualip_agent.control.trackers.file import RunningFileTracker, parse_number
-from virtualip_agent.control.trackers.rooted import Watchable, watchable
+from virtualip_agent.control.trackers.rooted import Watchable, read_start, watchable
+from virtualip_agent.control.trackers.watched_files import WatchedFiles
 from virtualip_api.trackers import FileTracker, Tracker
 
 ROOT = Path("/")
@@ -32,10 +33,10 @@ async def inotify() -> AsyncIterator[Inotify]:
 class Tracked:
     """A tracker of one file and everything it reported."""
 
-    def __init__(self, inotify: Inotify, path: Path, on_missing: str = "Zero", root: Path = ROOT) -> None:
+    def __init__(self, files: WatchedFiles, path: Path, on_missing: str = "Zero") -> None:
         self.results: list[Result] = []
         self._changed = asyncio.Event()
-        self.tracker = RunningFileTracker(FileTracker(str(path), on_missing), self._report, inotify, root)
+        self.tracker = RunningFileTracker(FileTracker(str(path), on_missing), self._report, files)
 
     def _report(self, result: Result) -> None:
         if not self.results or self.results[-1] != result:
@@ -58,9 +59,21 @@ class Tracked:
 
 @contextlib.contextmanager
 def tracking(inotify: Inotify, path: Path, on_missing: str = "Zero", root: Path = ROOT) -> Iterator[Tracked]:
-    tracked = Tracked(inotify, path, on_missing, root)
+    tracked = Tracked(WatchedFiles(inotify, root), path, on_missing)
     yield tracked
     tracked.tracker.close()
+
+
+class Reads:
+    """Which files were read, one after another."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paths: list[str] = []
+        monkeypatch.setattr(watched_files, "read_start", self._read)
+
+    def _read(self, root: Path, path: str, length: int) -> bytes:
+        self.paths.append(path)
+        return read_start(root, path, length)
 
 
 def by_rename(path: Path, content: str) -> None:
@@ -212,7 +225,7 @@ async def test_a_directory_made_anew_with_the_same_inode_number_is_watched_again
         with watchable(root, path) as found:
             yield found and Watchable(found.path, (0, len(Path(path).parts)))
 
-    monkeypatch.setattr(file, "watchable", same_number)
+    monkeypatch.setattr(watched_files, "watchable", same_number)
     directory = tmp_path / "my_app"
     directory.mkdir()
     (directory / "value").write_text("5")
@@ -284,14 +297,40 @@ async def test_opening_a_fifo_would_wake_its_writer_so_it_is_not_opened(inotify:
     assert stat.S_ISFIFO(fifo.stat().st_mode)
 
 
-async def test_two_trackers_of_one_file_are_both_told(inotify: Inotify, tmp_path: Path) -> None:
+async def test_each_tracker_of_one_file_is_told_for_as_long_as_it_runs(inotify: Inotify, tmp_path: Path) -> None:
     path = tmp_path / "value"
     path.write_text("5")
-    with tracking(inotify, path) as one, tracking(inotify, path) as other:
-        one.tracker.close()
-        path.write_text("6")
-        await other.becomes(6, within=0.9)
-        assert one.last == Number(5, "value 5")
+    files = WatchedFiles(inotify, ROOT)
+    one, other = Tracked(files, path), Tracked(files, path, "Fail")
+    path.write_text("6")
+    await one.becomes(6, within=0.9)
+    await other.becomes(6, within=0.9)
+    one.tracker.close()
+    path.unlink()
+    await other.until(lambda result: isinstance(result, Unusable), within=0.9)
+    assert one.last == Number(6, "value 6")
+    other.tracker.close()
+    path.write_text("7")
+    again = Tracked(files, path)  # nothing is remembered of what nobody followed
+    assert again.last == Number(7, "value 7")
+    again.tracker.close()
+
+
+async def test_however_many_trackers_a_file_has_it_is_read_once(
+    inotify: Inotify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "value"
+    path.write_text("5")
+    reads = Reads(monkeypatch)
+    files = WatchedFiles(inotify, ROOT)
+    trackers = [Tracked(files, path) for _ in range(50)]
+    assert len(reads.paths) == 1
+    by_rename(path, "6")
+    for tracked in trackers:
+        await tracked.becomes(6, within=0.9)
+    assert len(reads.paths) < 10
+    for tracked in trackers:
+        tracked.tracker.close()
 
 
 async def test_what_happens_to_other_files_of_the_directory_is_not_looked_at(
@@ -301,17 +340,15 @@ async def test_what_happens_to_other_files_of_the_directory_is_not_looked_at(
     path.write_text("5")
     link.symlink_to("..data")
     with tracking(inotify, path) as tracked, tracking(inotify, link) as linked:
-        looks = []
-        monkeypatch.setattr(tracked.tracker, "_look", lambda settled: looks.append(settled))
+        reads = Reads(monkeypatch)
         (tmp_path / "other").write_text("7")
         by_rename(tmp_path / "..data", "8")
         await linked.becomes(8, within=0.9)  # a link may lead to any of them
-        assert looks == []
+        assert str(path) not in reads.paths
         path.write_text("6")
+        await tracked.becomes(6, within=0.9)
         path.unlink()
-        path.write_text("6")
-        await asyncio.sleep(0.05)
-        assert looks
+        await tracked.becomes(0, within=0.9)
 
 
 async def test_beneath_a_host_root_absolute_links_are_the_hosts(inotify: Inotify, tmp_path: Path) -> None:

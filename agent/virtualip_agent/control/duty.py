@@ -25,6 +25,7 @@ from virtualip_agent.control.trackers.pod_table import PodTable
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.rise_fall import Outcome
 from virtualip_agent.control.trackers.start import Facilities
+from virtualip_agent.control.trackers.watched_files import WatchedFiles
 from virtualip_agent.control.witness.first_look import FirstLook
 from virtualip_agent.control.witness.hearing import Counters
 from virtualip_agent.control.witness.witness import Witness
@@ -62,7 +63,8 @@ class Duty:
         self._processes = ProcessTable(on_mode=self._agent_changed)
         self._links = LinkWatch()
         self._pods = PodTable(options.run, self._inotify)
-        facilities = Facilities(self._inotify, self._processes, self._links, spawner, self._pods, options.host_root)
+        files = WatchedFiles(self._inotify, options.host_root)
+        facilities = Facilities(files, self._processes, self._links, spawner, self._pods, options.host_root)
         decided = {virtual_ip_of(router) for router in link.hello.decided} if link.hello is not None else ()
         self._board = TrackerBoard(
             facilities.start, self._tracker_changed, asyncio.get_running_loop().call_later, decided
@@ -188,7 +190,7 @@ class Duty:
         elif known is not None:
             self._history.gone(name)
             self._notifier.gone(name)
-        self._publisher.one(name)
+        self._publisher.soon(name)
 
     async def commanded(self) -> None:
         """vrrp has said that this control is the one. OSError as from `start`."""

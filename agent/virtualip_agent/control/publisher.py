@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from virtualip_agent.control.declarations import Declarations
 from virtualip_agent.control.families import VirtualIPStates, virtual_ip_of
@@ -13,10 +13,16 @@ from virtualip_agent.control.link import Link
 from virtualip_agent.control.state import AFTER_EXPIRY, Situation, agent_line, gone_line, vip_line
 from virtualip_agent.control.state_server import StateServer
 from virtualip_agent.control.trackers.board import TrackerBoard
+from virtualip_api.advice import advice
 
 if TYPE_CHECKING:
     from virtualip_agent import ipc
+    from virtualip_agent.control.instance import Instance
     from virtualip_agent.control.witness.witness import Witness
+
+TOGETHER: Final = 0.01
+"""Seconds: a tracker's result and the priority that vrrp makes of it are told as one, and so is what one cause changes
+of many VirtualIPs, after vrrp has been told of all of them."""
 
 
 class Publisher:
@@ -47,6 +53,9 @@ class Publisher:
         self._problems = problems
         self._lifetimes: dict[str, int] = {}
         self._soon: set[str] = set()
+        self._telling: asyncio.TimerHandle | None = None
+        self._advised: dict[str, tuple[Instance, tuple[str, ...]]] = {}
+        """What is to be said of an instance for as long as it is the same one."""
         self._names: frozenset[str] = frozenset()
         self._since: dict[str, tuple[object, float]] = {}
         self._away_since: float | None = None
@@ -86,20 +95,20 @@ class Publisher:
         situation = self._situation(name)
         if situation is None:
             self._since.pop(name, None)
+            self._advised.pop(name, None)
             self._disagreement.forget(name)
             self._server.tell(gone_line(name))
         else:
             self._server.tell(vip_line(situation))
 
     def soon(self, name: str) -> None:
-        """The same after what is going on now: when a process dies that 250 VirtualIPs track, vrrp is told of all of
-        them first."""
-        if not self._soon:
-            asyncio.get_running_loop().call_soon(self._now)
+        """The same, with all that changes within TOGETHER."""
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(TOGETHER, self._now)
         self._soon.add(name)
 
     def _now(self) -> None:
-        names, self._soon = self._soon, set()
+        names, self._soon, self._telling = self._soon, set(), None
         for name in sorted(names):
             self.one(name)
 
@@ -139,6 +148,7 @@ class Publisher:
             trackers=self._board.statuses(name),
             conflict=selection.conflicts.get(name, ""),
             problems=problems,
+            advice=self._advice(instance) if instance is not None else (),
             stale=self._away_since is not None,
             expired=expired,
             since=self._since[name][1],
@@ -146,6 +156,13 @@ class Publisher:
             observations=self._witness.observations(name),
             disagrees=self._disagreement.lasts(name, so=router is not None and bool(router.mismatches)),
         )
+
+    def _advice(self, instance: "Instance") -> tuple[str, ...]:
+        known = self._advised.get(instance.name)
+        if known is None or known[0] is not instance:
+            known = instance, tuple(map(str, advice(instance.spec, {instance.base_priority})))
+            self._advised[instance.name] = known
+        return known[1]
 
     def _expired(self, name: str) -> bool:
         if self._away_since is None or name not in self._lifetimes:
@@ -158,6 +175,9 @@ class Publisher:
         self._expiries.clear()
 
     def close(self) -> None:
-        """No timer says anything any more."""
+        """What is still to be told is; then no timer says anything any more."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._now()
         self._cancel_expiries()
         self._disagreement.close()

@@ -6,7 +6,6 @@ from typing import Any
 
 from virtualip_agent.control.instance import Instance
 from virtualip_agent.ipc import RouterState, Statistics
-from virtualip_api.advice import advice
 from virtualip_api.duration import format_duration
 from virtualip_api.status import (
     FamilyStatus,
@@ -43,6 +42,8 @@ class Situation:
     trackers: Sequence[TrackerStatus] = ()
     conflict: str = ""
     problems: Sequence[str] = ()
+    advice: Sequence[str] = ()
+    """What in the spec is probably not meant."""
     stale: bool = False
     """vrrp is away: `router` is what was true when it went."""
     expired: bool = False
@@ -129,7 +130,7 @@ def vip_line(situation: Situation) -> dict[str, Any]:
         "source": str(instance.source) if instance else "",
         "conflict": situation.conflict,
         "problems": list(situation.problems),
-        "advice": [str(piece) for piece in advice(instance.spec, {instance.base_priority})] if instance else [],
+        "advice": list(situation.advice),
         "stale": situation.stale,
         "addresses": list(router.addresses) if router and not situation.expired else [],
         "declared": [str(address) for address in instance.spec.addresses] if instance else [],

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from virtualip_agent.control.inotify import Inotify
 from virtualip_agent.control.spawner_client import Spawner
 from virtualip_agent.control.trackers.base import Origin, Report, RunningTracker
 from virtualip_agent.control.trackers.file import RunningFileTracker
@@ -17,6 +16,7 @@ from virtualip_agent.control.trackers.process import RunningProcessTracker
 from virtualip_agent.control.trackers.process_table import ProcessTable
 from virtualip_agent.control.trackers.script import RunningScriptTracker
 from virtualip_agent.control.trackers.tcp import start_tcp
+from virtualip_agent.control.trackers.watched_files import WatchedFiles
 from virtualip_api.trackers import (
     FileTracker,
     HttpTracker,
@@ -33,19 +33,19 @@ from virtualip_api.trackers import (
 class Facilities:
     """What trackers of a node share."""
 
-    inotify: Inotify
+    files: WatchedFiles
     processes: ProcessTable
     links: LinkWatch
     spawner: Spawner
     pods: PodTable
     root: Path
-    """Where the host's root directory is: tracked files are looked up beneath it."""
+    """Where the host's root directory is."""
 
     def start(self, check: TrackerKind, report: Report, origin: Origin) -> RunningTracker:
         """Starts a tracker; it may report from within."""
         match check:
             case FileTracker():
-                return RunningFileTracker(check, report, self.inotify, self.root)
+                return RunningFileTracker(check, report, self.files)
             case ProcessTracker():
                 return RunningProcessTracker(check, report, self.processes)
             case InterfaceTracker():
