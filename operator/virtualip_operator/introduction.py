@@ -6,8 +6,11 @@ each of the others has reported to know it. A node that comes to others has none
 in FAULT.
 
 An address that a node advertises from stays planned while it does, whatever its Node says by now: what the API holds
-must move nothing. And a MASTER that takes no part any more stays known to the others until it says that it has handed
-over: they would not hear it resign, and the addresses would be nobody's for some intervals.
+must move nothing.
+
+A MASTER that takes no part any more stays known to the others until it says that it has handed over. Where they hear by
+name alone they would not hear it resign, and the addresses would be nobody's for some intervals; and everywhere they
+would tell of it as of a stranger that uses their VRID.
 
 Who is silent is waited for as well: it may be cut off from the API and hold the addresses all the same. If it is gone
 for good, its Node is to be deleted.
@@ -79,8 +82,6 @@ def departing(
 ) -> tuple[Peer, ...]:
     """Those who take no part any more and are MASTER yet. Only who took part: an entry alone, which any node's agent
     may write, makes nobody heard."""
-    if not spec.heard_by_name:
-        return ()
     planned = {peer.node for peer in plan.peers}
     known = {peer["node"] for member in existing.values() for peer in member["spec"].get("members") or ()}
     found = [

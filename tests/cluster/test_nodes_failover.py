@@ -85,13 +85,13 @@ def test_a_master_that_leaves_the_plan_is_told_as_the_master_until_it_has_let_go
     """The address answers all the while, so nobody is to be alarmed."""
     with house.applied("web") as first:
         others = {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": [first]}
-        paths = ('.status.conditions[?(@.type=="Ready")].status', ".status.master")
-        with house.watching("web", *paths) as seen:
+        conditions = [f'.status.conditions[?(@.type=="{one}")].status' for one in ("Ready", "VRIDUnique")]
+        with house.watching("web", *conditions, ".status.master") as seen:
             house.apply("web", nodeSelector={"matchExpressions": [others]})
             house.wait("web", lambda status: first not in [entry["node"] for entry in status["nodes"]], timeout=60)
             second = house.wait_master("web")
             told = [tuple(line.split()) for line in seen()]
-        assert list(dict.fromkeys(told)) == [("True", first), ("True", second)]
+        assert list(dict.fromkeys(told)) == [("True", "True", first), ("True", "True", second)]
 
 
 class MoveWatch:
