@@ -15,7 +15,7 @@ from virtualip_agent.realtime.choirs import Choirs
 from virtualip_agent.realtime.counters import statistics
 from virtualip_agent.realtime.garp_pacer import GarpPacer
 from virtualip_agent.realtime.listeners import Listeners
-from virtualip_agent.realtime.location import locate
+from virtualip_agent.realtime.location import locate, stays
 from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import ASK_AGAIN, RouteSocket
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 REFRESH_PERIOD: Final = 1 * SECOND
 _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
+_LONGEST_HEARING: Final = 1 * MILLISECOND
+"""For a socket, before a take-over is told: nobody who sends without end is to delay it."""
 _TIMER_EXPIRED: Final = ev.TimerExpired()
 _LOOK_PERIOD: Final = 5 * SECOND
 
@@ -184,7 +186,7 @@ class Engine:
             self._create(config, now, {})
         elif router.leaving:
             router.successor = config
-        elif identity(config) != identity(router.config) or not self._stays_where_it_is(router, config):
+        elif identity(config) != identity(router.config) or not stays(router, config, self._routes.interfaces):
             log.info("%s: what cannot change in place was edited: withdrawn and started anew", config.name)
             router.successor = config
             self._withdraw(router, now)
@@ -199,13 +201,6 @@ class Engine:
             if self._keeper.is_free_again(router):
                 self._handle(router, ev.AddressesFree(), now)
             self._listeners.unsettle()
-
-    def _stays_where_it_is(self, router: RunningRouter, config: ipc.RouterConfig) -> bool:
-        """Whether the configuration means the interface on which it runs: a name may be given or left out."""
-        if config.interface == router.config.interface:
-            return True
-        link, _ = self._routes.interfaces.find(config.interface, parse_addresses(config))
-        return link is not None and link.index == router.index
 
     def _create(self, config: ipc.RouterConfig, now: int, contributions: dict[str, Contribution]) -> None:
         core = VirtualRouter(settings_of(config))
@@ -309,16 +304,17 @@ class Engine:
         while self._pending or self._advertisements or self._choirs.unsaid:
             pending, self._pending = self._pending, []
             advertisements, self._advertisements = self._advertisements, []
-            refused = self._change_addresses(pending, now) if pending else {}
+            refused, outrun = self._change_addresses(pending, now) if pending else ({}, frozenset[str]())
+            silent = refused.keys() | outrun
             for router, effect in pending:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
-                if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in refused:
+                if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in silent:
                     if effect.first:
                         self._speech.announce(router, router.announcements())
                     else:
                         self._pacer.want(router)
-            if refused:
-                advertisements = [said for said in advertisements if said[0].name not in refused]
+            if silent:
+                advertisements = [said for said in advertisements if said[0].name not in silent]
             for choir in self._choirs.take_unsaid():
                 for router in (*self._speech.sing(choir, now), *choir.departing()):
                     self._choirs.leave(router.name)
@@ -329,12 +325,12 @@ class Engine:
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
                 self._handle(router, ev.AddressesRefused(refusal.reason, refusal.message), now)
-            changed = self._speech.unsent.take_changed() - refused.keys()
+            changed = self._speech.unsent.take_changed() - silent
             reports = {name: self._routers[name] for name in changed & self._routers.keys()}
             for router, effect in pending:
                 if isinstance(effect, fx.Transitioned):
                     router.note(effect)
-                if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in refused:
+                if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in silent:
                     reports[router.name] = router
             for router in reports.values():
                 if router.core.master != router.acquainted:
@@ -351,7 +347,11 @@ class Engine:
         if self._routes.behind:
             self.deadlines.arm(Chore.REFRESH, now + ASK_AGAIN)
 
-    def _change_addresses(self, pending: Iterable[tuple[RunningRouter, fx.Effect]], now: int) -> dict[str, Refusal]:
+    def _change_addresses(
+        self, pending: Iterable[tuple[RunningRouter, fx.Effect]], now: int
+    ) -> tuple[dict[str, Refusal], frozenset[str]]:
+        """Who is refused them, and who was outrun: the kernel may take its time, and of those who take over at once
+        another may have spoken meanwhile, so that it is heard before anything is said here."""
         # the last word of this wake-up counts: a router may have become MASTER and yielded within it
         last: dict[str, tuple[RunningRouter, fx.Effect]] = {}
         for router, effect in pending:
@@ -360,12 +360,17 @@ class Engine:
         self._take_off([router for router, effect in last.values() if isinstance(effect, fx.RemoveAddresses)])
         added = [router for router, effect in last.values() if isinstance(effect, fx.AddAddresses)]
         if not added:
-            return {}
+            return {}, frozenset()
         self._refreshed_at = self._refreshed_at or now
         self.deadlines.arm(Chore.REFRESH, now + REFRESH_PERIOD)
         refused = self._keeper.add(added)
         self._speech.go_on()
-        return refused
+        for receiver in self._ports.receivers({router.index for router in added}):
+            heard_at = self._speech.clock()
+            self.receive(receiver, heard_at, heard_at + _LONGEST_HEARING)
+        outrun = frozenset(router.name for router in added if not router.core.is_master)
+        self._advertisements = [said for said in self._advertisements if said[0].name not in outrun]  # no last word
+        return refused, outrun
 
     def _report(self, router: RunningRouter) -> None:
         if (state := router.report(self._routes.interfaces)) is not None:

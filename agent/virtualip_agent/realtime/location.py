@@ -2,10 +2,11 @@
 
 import socket
 
+from virtualip_agent import ipc
 from virtualip_agent.realtime.interfaces import Interfaces
 from virtualip_agent.realtime.listeners import Listeners
 from virtualip_agent.realtime.ports import Ports
-from virtualip_agent.realtime.router import RunningRouter
+from virtualip_agent.realtime.router import RunningRouter, parse_addresses
 from virtualip_agent.realtime.vrrp_sockets import Sender
 from virtualip_agent.rtnetlink import Link
 from virtualip_agent.vrrp.events import LinkDown
@@ -48,3 +49,11 @@ def locate(
         return link, ports.open(link, source, config.vrid)
     except OSError as error:
         return link, LinkDown("NoInterface", f"{link.name}: {error.strerror}")
+
+
+def stays(router: RunningRouter, config: ipc.RouterConfig, interfaces: Interfaces) -> bool:
+    """Whether the configuration means the interface on which it runs: a name may be given or left out."""
+    if config.interface == router.config.interface:
+        return True
+    link, _ = interfaces.find(config.interface, parse_addresses(config))
+    return link is not None and link.index == router.index

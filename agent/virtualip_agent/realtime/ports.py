@@ -9,7 +9,7 @@ is back costs one change of its filters then, and not 250, which took a quarter 
 """
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple
@@ -141,6 +141,12 @@ class Ports:
             if sender not in senders:
                 sender.close()
                 del self._senders[key]
+
+    def receivers(self, indices: Collection[int]) -> Iterator[Receiver]:
+        """Those of these interfaces; of each the one for known sources first."""
+        for (index, _), pair in self._receivers.items():
+            if index in indices:
+                yield from pair.both
 
     def forget_advertisements(self) -> None:
         """Other routers listen from now on: what was understood for those before is understood anew."""

@@ -3,7 +3,7 @@
 import socket
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,8 @@ from virtualip_agent.vrrp.timing import SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from fuzz.packets import Drawn
 
 INDEX: Final = 2
@@ -45,6 +47,8 @@ class Routes:
     behind = False
 
     def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What goes on while the kernel adds addresses."""
         self.interfaces = Interfaces()
         self.interfaces.links[INDEX] = Link(INDEX, "eth0", b"\x52\x54\0\0\0\1", up=True, running=True)
         self.interfaces.put(Address(INDEX, SOURCES[4], 24))
@@ -57,6 +61,8 @@ class Routes:
                 self.interfaces.ours.add((change.address.index, change.address.ip, change.address.prefix_length))
             else:
                 self.interfaces.drop(change.address)
+        if any(change.add for change in changes):
+            self.meanwhile()
         return [0] * len(changes)
 
     def resynchronise(self) -> None: ...
@@ -91,6 +97,11 @@ class Ports:
     def __init__(self) -> None:
         self.senders = {source: Sender(source) for source in SOURCES.values()}
         self.caches = {family: AdvertisementCache() for family in SOURCES}
+        self.queues = {family: Queue() for family in SOURCES}
+        self.sockets = {family: _receiver(family, self.queues[family], self.caches[family]) for family in SOURCES}
+
+    def receivers(self, _indices: Collection[int]) -> Collection[Receiver]:
+        return self.sockets.values()
 
     def open(self, _link: Any, source: bytes, _vrid: int) -> Sender:
         return self.senders[source]
@@ -137,12 +148,12 @@ class BenchEngine:
         self.stopped = 0
         """For how long the process is stopped between what it decides and what it says."""
         ports = Ports()
-        routes: Any = Routes()
-        frames: Any = Sender(b"")
+        self.kernel: Any = Routes()
+        self.frames = Sender(b"")
+        frames: Any = self.frames
         speech = Speech(frames, lambda: self.now + self.stopped)
-        self.engine = Engine(routes, ports, speech, self.published.append)  # type: ignore[arg-type]
-        self.queues = {family: Queue() for family in SOURCES}
-        self.receivers = {family: _receiver(family, self.queues[family], ports.caches[family]) for family in SOURCES}
+        self.engine = Engine(self.kernel, ports, speech, self.published.append)  # type: ignore[arg-type]
+        self.queues, self.receivers = ports.queues, ports.sockets
         for family, vrid in VIPS:
             self.engine.command(ipc.SetRouter(_config(family, vrid)), self.now)
         self.engine.flush(self.now)
