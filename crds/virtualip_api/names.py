@@ -22,6 +22,9 @@ MOVE_TO_ANNOTATION = f"{GROUP}/move-to"
 MOVE_UNTIL_ANNOTATION = f"{GROUP}/move-until"
 """On a VirtualIP: when that ends."""
 
+WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
+"""On a VirtualIPMember that is deleted because its node takes no part any more: nobody will make it again."""
+
 _FIELD_MANAGER_LIMIT = 128
 _LABEL_LIMIT = 63
 

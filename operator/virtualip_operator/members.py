@@ -11,6 +11,7 @@ from virtualip_api.names import (
     NODE_LABEL,
     VIRTUAL_IP_KIND,
     VIRTUAL_IP_LABEL,
+    WITHDRAWN_ANNOTATION,
     label_value,
     member_name,
 )
@@ -46,9 +47,26 @@ def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float)
             body["spec"]["revision"] = _revision(now, _revised(found))
             metadata = {**found["metadata"], **body["metadata"]}
             metadata["labels"] = {**(found["metadata"].get("labels") or {}), **body["metadata"]["labels"]}
+            metadata["annotations"] = {**_annotations(found)}
+            metadata["annotations"].pop(WITHDRAWN_ANNOTATION, None)
             replace.append({**body, "metadata": metadata})
     delete = tuple(body for name, body in existing.items() if name not in wanted)
     return Changes(tuple(create), tuple(replace), delete)
+
+
+def withdrawn(found: Json) -> dict[str, Any]:
+    """The Member with the mark that its node takes no part any more."""
+    annotations = {**_annotations(found), WITHDRAWN_ANNOTATION: "true"}
+    return {**found, "metadata": {**found["metadata"], "annotations": annotations}}
+
+
+def is_withdrawn(found: Json) -> bool:
+    """Whether it has that mark."""
+    return WITHDRAWN_ANNOTATION in _annotations(found)
+
+
+def _annotations(found: Json) -> Json:
+    return found["metadata"].get("annotations") or {}
 
 
 def as_it_stands(existing: Iterable[Json], draining: Collection[str], nodes: Collection[str]) -> Plan:
@@ -90,6 +108,7 @@ def _same(found: Json, wanted: Json) -> bool:
     metadata, wanted_metadata = found["metadata"], wanted["metadata"]
     return bool(
         spec == wanted["spec"]
+        and not is_withdrawn(found)
         and metadata.get("ownerReferences") == wanted_metadata["ownerReferences"]
         and (metadata.get("labels") or {}).items() >= wanted_metadata["labels"].items()
     )

@@ -12,11 +12,12 @@ from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
 from virtualip_api.status import NodeEntry, State, parse_time
 from virtualip_api.virtual_ip import Drain, VirtualIPSpec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
-from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, Api, ApiError
+from virtualip_operator.api import NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.haste import PATIENCE, is_urgent
 from virtualip_operator.introduction import departing, introduce
+from virtualip_operator.member_writer import MemberWriter
 from virtualip_operator.members import Changes, as_it_stands, diff, nodes_of, orphans, redrained
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.narrator import Narrator
@@ -86,6 +87,7 @@ class Reconciler:
         self._silence = silence
         self._metrics = metrics
         self._enqueue = enqueue
+        self._members = MemberWriter(api, store)
         self._rivals = Rivals(store, enqueue)
         self._narrator = Narrator(api, time.monotonic)
         self._memories: dict[str, _Memory] = {}
@@ -104,7 +106,7 @@ class Reconciler:
             self._narrator.forget(name)
             self._metrics.forget(name)
             if virtual_ip is None:
-                self._remove(orphans(self._store.members_of(name), lambda: self._api.find(VIRTUAL_IPS, name)))
+                self._members.remove(orphans(self._store.members_of(name), lambda: self._api.find(VIRTUAL_IPS, name)))
             return None
         refused: list[ApiError] = []
         standing = self._arrange(virtual_ip, refused)
@@ -147,7 +149,7 @@ class Reconciler:
         if isinstance(made, Rejection):
             return self._as_before(virtual_ip, made, refused)
         with _noting(refused):  # the status is told all the same
-            self._write(changes)
+            self._members.write(changes)
         plan = made.plan
         return _Standing(
             refused=_unwritten(refused),
@@ -192,7 +194,7 @@ class Reconciler:
         diverted = divert(plan, metadata.get("annotations") or {}, time.time())
         master = (virtual_ip.get("status") or {}).get("master")
         with _noting(refused):
-            self._write(Changes(replace=redrained(existing, diverted.plan, master, time.time())))
+            self._members.write(Changes(replace=redrained(existing, diverted.plan, master, time.time())))
         return _Standing(
             refused=Condition("Accepted", "False", rejection.reason, rejection.message) if rejection else None,
             members=tuple(member.node for member in plan.members),
@@ -201,37 +203,6 @@ class Reconciler:
             drained=diverted.drained,
             ends_in=diverted.ends_in,
         )
-
-    def _write(self, changes: Changes) -> None:
-        for body in changes.create:
-            try:
-                self._store.saw_member(self._api.create(MEMBERS, body))
-            except ApiError as error:
-                if error.status == 409:  # it is there: learn of it, and compare the next time
-                    self._store.saw_member(self._api.get(f"{MEMBERS}/{body['metadata']['name']}"))
-                raise
-        for body in changes.replace:
-            path = f"{MEMBERS}/{body['metadata']['name']}"
-            try:
-                self._store.saw_member(self._api.replace(path, body))
-            except ApiError as error:
-                if error.status == 409:
-                    self._store.saw_member(self._api.get(path))
-                elif error.status == 404:  # it was deleted while nobody watched: the next turn makes it anew
-                    self._store.saw_member(body, deleted=True)
-                raise
-        self._remove(changes.delete)
-
-    def _remove(self, members: Iterable[Mapping[str, Any]]) -> None:
-        for found in members:
-            metadata = found["metadata"]
-            log.info("Member %s is no longer planned", metadata["name"])
-            try:
-                self._api.delete(f"{MEMBERS}/{metadata['name']}", metadata)
-            except ApiError as error:
-                if error.status not in (404, 409):
-                    raise
-            self._store.saw_member(found, deleted=True)  # of another one by now (409) the watch tells
 
     def _tell(self, virtual_ip: Mapping[str, Any], standing: _Standing, refused: list[ApiError]) -> float | None:
         """Makes the status anew and writes it where it changed; in how many seconds to look again, or None."""

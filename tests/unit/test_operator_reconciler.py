@@ -13,6 +13,7 @@ from virtualip_api.status import NodeEntry, State, entry_to_json, format_time
 from virtualip_operator.aggregation import SETTLE
 from virtualip_operator.api import MEMBERS, NODES, VIRTUAL_IPS, ApiError
 from virtualip_operator.haste import PATIENCE
+from virtualip_operator.members import is_withdrawn, withdrawn
 from virtualip_operator.metrics import Metrics
 from virtualip_operator.reconciler import Reconciler
 from virtualip_operator.silence import Silence
@@ -163,6 +164,40 @@ def test_a_node_that_is_gone_leaves(world: World) -> None:
     world.watch_says_gone("b")
     world.turn()
     assert ("delete", "virtualipmembers/web.b") in world.verbs
+
+
+def leave(world: World) -> list[tuple[str, str]]:
+    world.api.nodes.pop()
+    world.watch_says_gone("b")
+    world.turn()
+    return [written for written in world.verbs if written[1] == "virtualipmembers/web.b"]
+
+
+def test_who_leaves_is_told_first_that_nobody_will_make_its_member_again(world: World) -> None:
+    assert leave(world) == [("replace", "virtualipmembers/web.b"), ("delete", "virtualipmembers/web.b")]
+    assert is_withdrawn(world.api.objects[f"{MEMBERS}/web.b"])
+
+
+def test_one_that_is_marked_already_is_deleted(world: World) -> None:
+    world.store.saw_member(world.api._stored(f"{MEMBERS}/web.b", withdrawn(world.api.objects[f"{MEMBERS}/web.b"])))
+    assert leave(world) == [("delete", "virtualipmembers/web.b")]
+
+
+def test_where_the_mark_cannot_be_written_nothing_is_deleted_before_it_can(world: World) -> None:
+    world.api.refuses["replace", f"{MEMBERS}/web.b"] = 500
+    with pytest.raises(ApiError):
+        leave(world)
+    assert ("delete", "virtualipmembers/web.b") not in world.verbs
+    world.api.refuses.clear()
+    world.turn()
+    assert world.verbs[-2:] == [("replace", "virtualipmembers/web.b"), ("delete", "virtualipmembers/web.b")]
+
+
+def test_who_takes_part_again_before_its_member_was_deleted_is_not_marked_any_more(world: World) -> None:
+    world.store.saw_member(world.api._stored(f"{MEMBERS}/web.b", withdrawn(world.api.objects[f"{MEMBERS}/web.b"])))
+    world.turn()
+    assert world.verbs == [("replace", "virtualipmembers/web.b")]
+    assert not is_withdrawn(world.api.objects[f"{MEMBERS}/web.b"])
 
 
 def test_nobody_leaves_on_a_watchs_word_alone(world: World) -> None:

@@ -22,7 +22,7 @@ from virtualip_agent.reporter.passwords import read_password
 from virtualip_agent.reporter.plan_watch import MEMBERS_PATH, PlanWatch
 from virtualip_agent.reporter.withdrawal import GIVE_WAY, GRACE, Store
 from virtualip_api.member import Peer, member_spec
-from virtualip_api.names import member_name
+from virtualip_api.names import WITHDRAWN_ANNOTATION, member_name
 
 NODE = "server1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
@@ -83,6 +83,16 @@ class FakeApi:
                 made["metadata"][constant] = known["metadata"][constant]
         self.database.members[key] = made
         return WatchEvent("MODIFIED" if known else "ADDED", copy.deepcopy(made))
+
+    def mark(self, name: str) -> WatchEvent:
+        """As the operator does to a Member that it is about to delete."""
+        member = self.database.members[member_name(name, NODE)]
+        self.database.revision += 1
+        member["metadata"] |= {
+            "resourceVersion": str(self.database.revision),
+            "annotations": {WITHDRAWN_ANNOTATION: "true"},
+        }
+        return WatchEvent("MODIFIED", copy.deepcopy(member))
 
     def delete_member(self, name: str) -> WatchEvent:
         member = self.database.members.pop(member_name(name, NODE))
@@ -177,7 +187,25 @@ def test_a_virtual_ip_that_is_being_deleted_is_as_good_as_gone(scene: Scene) -> 
     assert scene.running() == {"db"}
 
 
-def test_deselected(scene: Scene) -> None:
+def test_deselected_by_the_operator(scene: Scene) -> None:
+    """Which marks the Member before it deletes it: nobody will make it again."""
+    marked = scene.api.mark("web")
+    scene.watch.handle(marked)
+    scene.look()
+    assert scene.running() == {"db", "web"}, "it is still there"
+    scene.watch.handle(scene.api.delete_member("web"))
+    assert scene.running() == {"db"}
+
+
+def test_a_marked_member_that_goes_with_its_crd_is_kept(scene: Scene) -> None:
+    scene.watch.handle(scene.api.mark("web"))
+    del scene.api.database.crds["virtualipmembers"]
+    scene.watch.handle(scene.api.delete_member("web"))
+    scene.look(3)
+    assert scene.running() == {"db", "web"}
+
+
+def test_deselected_while_nobody_marks(scene: Scene) -> None:
     scene.watch.handle(scene.api.delete_member("web"))
     scene.look()
     assert scene.running() == {"db", "web"}

@@ -26,9 +26,9 @@ GONE = Probe(Owner.GONE, Store.SAME)
 STANDS = Probe(Owner.PRESENT, Store.SAME)
 
 EVIDENCE = [
-    Held("u", trusted=True, absences=absences, missed_at=T0, deleted=was_deleted)
-    for absences, was_deleted in product((0, 1, 2, 3), (False, True))
-    if absences or not was_deleted
+    Held("u", trusted=True, absences=absences, missed_at=T0, deleted=was_deleted, meant=meant)
+    for absences, was_deleted, meant in product((0, 1, 2, 3), (False, True), (False, True))
+    if (absences or not was_deleted) and (was_deleted or not meant)
 ]
 
 
@@ -36,7 +36,7 @@ EVIDENCE = [
 @pytest.mark.parametrize("probe", [Probe(owner, store) for owner, store in product(Owner, Store)])
 def test_the_verdict_on_every_combination(held: Held, probe: Probe) -> None:
     known = probe.owner is not Owner.UNKNOWN and probe.store is Store.SAME
-    enough = held.absences > 1 or (held.deleted and probe.owner is Owner.GONE)
+    enough = held.absences > 1 or (held.deleted and (held.meant or probe.owner is Owner.GONE))
     if held.absences and probe.store is Store.CHANGED:
         expected = Verdict.KEEP
     elif held.absences and known and enough:
@@ -58,6 +58,11 @@ def test_a_deletion_alone_waits_for_a_list_after_the_grace_time() -> None:
     assert verdict(held, STANDS)[0] is Verdict.WAIT
     held = missing(held, T0 + GRACE)
     assert verdict(held, STANDS)[0] is Verdict.WITHDRAW
+
+
+def test_a_deletion_that_the_operator_has_marked_withdraws_at_once() -> None:
+    held = deleted(seen("u"), "u", T0, meant=True)
+    assert verdict(held, STANDS) == (Verdict.WITHDRAW, "its VirtualIP no longer selects this node")
 
 
 def test_a_member_made_again_ends_the_wait() -> None:
@@ -125,7 +130,7 @@ class Histories(RuleBasedStateMachine):
         self.held = Held()
         self.uid = "u"
         self.lists: list[int] = []
-        self.watched = False
+        self.watched = self.meant = False
         self.trusted = False
 
     @rule(seconds=st.integers(0, 15))
@@ -134,14 +139,14 @@ class Histories(RuleBasedStateMachine):
 
     @rule(uid=st.sampled_from("uv"))
     def the_member_is_seen(self, uid: str) -> None:
-        self.uid, self.lists, self.watched, self.trusted = uid, [], False, True
+        self.uid, self.lists, self.watched, self.meant, self.trusted = uid, [], False, False, True
         self.held = seen(uid)
 
-    @rule(uid=st.sampled_from("uv"))
-    def a_deletion_is_watched(self, uid: str) -> None:
+    @rule(uid=st.sampled_from("uv"), meant=st.booleans())
+    def a_deletion_is_watched(self, uid: str, meant: bool) -> None:
         if self.held.uid and uid == self.uid:
-            self.watched, self.lists, self.trusted = True, [self.now], True
-        self.held = deleted(self.held, uid, self.now)
+            self.watched, self.meant, self.lists, self.trusted = True, meant, [self.now], True
+        self.held = deleted(self.held, uid, self.now, meant=meant)
 
     @rule()
     def a_list_lacks_it(self) -> None:
@@ -151,7 +156,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def the_database_is_replaced(self) -> None:
-        self.lists, self.watched, self.trusted = [], False, False
+        self.lists, self.watched, self.meant, self.trusted = [], False, False, False
         self.held = distrust(self.held)
 
     @invariant()
@@ -162,9 +167,10 @@ class Histories(RuleBasedStateMachine):
             if result is Verdict.WITHDRAW:
                 assert store is Store.SAME
                 assert owner is not Owner.UNKNOWN
-                assert (self.watched and owner is Owner.GONE) or len(self.lists) > 1
+                assert (self.watched and (self.meant or owner is Owner.GONE)) or len(self.lists) > 1
             elif store is Store.SAME and owner is not Owner.UNKNOWN:
                 assert len(self.lists) < 2
+                assert not self.meant
 
 
 TestHistories = Histories.TestCase

@@ -18,7 +18,7 @@ from virtualip_agent.reporter.desired_directory import DesiredDirectory
 from virtualip_agent.reporter.memory import KnownMember, Memory
 from virtualip_agent.reporter.plan import Password, SecretKey, read_plan
 from virtualip_agent.reporter.withdrawal import Held, Owner, Probe, Store, Verdict
-from virtualip_api.names import GROUP, MEMBER_PLURAL, NODE_LABEL, VERSION, label_value
+from virtualip_api.names import GROUP, MEMBER_PLURAL, NODE_LABEL, VERSION, WITHDRAWN_ANNOTATION, label_value
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,8 @@ class PlanWatch:
         if plan is None or plan.name not in self._held:
             return
         log.info("%s: its Member was deleted", plan.name)
-        self._held[plan.name] = withdrawal.deleted(self._held[plan.name], plan.uid, self._clock())
+        meant = WITHDRAWN_ANNOTATION in (member["metadata"].get("annotations") or {})
+        self._held[plan.name] = withdrawal.deleted(self._held[plan.name], plan.uid, self._clock(), meant=meant)
         self._settle()
         self._checkpoint()
 

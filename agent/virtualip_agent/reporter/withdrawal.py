@@ -12,9 +12,9 @@ right to ask, no CRD, another or an older database, a slip of the hand that the 
    events; one made anew is empty). And where lists are all we have, our Lease is not older than the one we wrote last
    (a database restored from a backup has an older one, even where etcd's `--bump-revision` hides that from the
    resourceVersion); a watch that lives to bring a DELETED has not changed its database.
-3. *It stays gone.* The VirtualIP is gone too, or is being deleted: at once after a DELETED. The VirtualIP is still
-   there (nodeSelector changed; or Members deleted by hand, which the operator makes again at once): only when a
-   complete list at least GRACE later lacks the Member too.
+3. *It stays gone.* The VirtualIP is gone too, or is being deleted; or the Member had the operator's mark that its node
+   takes no part any more: at once after a DELETED. Otherwise (Members deleted by hand, which the operator makes again
+   in a moment): only when a complete list at least GRACE later lacks the Member too.
 
 One thing ends what is kept so: where the API as it is now plans another VirtualIP with its address or VRID for this
 node, and has done so for GIVE_WAY without knowing the old one, somebody has given it another name.
@@ -46,6 +46,8 @@ class Held:
     """Monotonic nanoseconds of the last absence that counted."""
     deleted: bool = False
     """DELETED came through the watch."""
+    meant: bool = False
+    """And the Member had the operator's mark: it will not be made again."""
 
 
 class Owner(Enum):
@@ -88,11 +90,11 @@ def seen(uid: str) -> Held:
     return Held(uid=uid, trusted=True)
 
 
-def deleted(held: Held, uid: str, now: int) -> Held:
+def deleted(held: Held, uid: str, now: int, *, meant: bool = False) -> Held:
     """DELETED in the watch. One of another uid is not the Member that we run."""
     if not uid or uid != held.uid:
         return held
-    return Held(uid=uid, trusted=True, absences=1, missed_at=now, deleted=True)
+    return Held(uid=uid, trusted=True, absences=1, missed_at=now, deleted=True, meant=meant)
 
 
 def missing(held: Held, now: int) -> Held:
@@ -117,7 +119,7 @@ def verdict(held: Held, probe: Probe) -> tuple[Verdict, str]:
         return Verdict.WAIT, "the API server did not say all of it"
     if held.deleted and probe.owner is Owner.GONE:
         return Verdict.WITHDRAW, "its VirtualIP was deleted"
-    if held.absences < 2:
+    if held.absences < 2 and not held.meant:
         return Verdict.WAIT, "it may be made again"
     if probe.owner is Owner.GONE:
         return Verdict.WITHDRAW, "its VirtualIP is gone"
