@@ -23,7 +23,7 @@ MOVE_UNTIL_ANNOTATION = f"{GROUP}/move-until"
 """On a VirtualIP: when that ends."""
 
 WITHDRAWN_ANNOTATION = f"{GROUP}/withdrawn"
-"""On a VirtualIPMember that is deleted because its node takes no part any more: nobody will make it again."""
+"""On a VirtualIPMember that is about to be deleted because its node takes no part any more: it was meant."""
 
 _FIELD_MANAGER_LIMIT = 128
 _LABEL_LIMIT = 63

@@ -95,6 +95,16 @@ def departing(
     return tuple(found[: MOST_MEMBERS - len(planned)])
 
 
+def has_heir(plan: Plan, entries: Mapping[str, NodeEntry], is_silent: Callable[[str], bool]) -> bool:
+    """Whether somebody who takes part takes over at once when the MASTER resigns. Where all who are to take part are
+    new, whoever leaves has to answer until they are ready."""
+    there = [entries[member.node] for member in plan.members if member.node in entries]
+    return any(
+        entry.state is not State.FAULT and not entry.reason.startswith("WaitingFor") and not is_silent(entry.node)
+        for entry in there
+    )
+
+
 def _named(member: Json, node: str) -> tuple[Ip, ...]:
     """By which addresses a Member's plan knows a node."""
     peers = member.get("members") or ()

@@ -8,13 +8,16 @@ from virtualip_operator.api import MEMBERS, Api, ApiError
 from virtualip_operator.members import Changes, is_withdrawn, withdrawn
 from virtualip_operator.store import Store
 
+_REFUSED = frozenset({400, 403, 404, 409, 413, 422})
+"""HTTP status of a mark that cannot be written, or not to this Member."""
+
 log = logging.getLogger(__name__)
 
 Json = Mapping[str, Any]
 
 
 class MemberWriter:
-    """Of what fails the rest is left as well: the next turn compares with what is there then."""
+    """Where one write fails the rest is left as well: the next turn compares with what is there then."""
 
     def __init__(self, api: Api, store: Store) -> None:
         self._api = api
@@ -30,21 +33,27 @@ class MemberWriter:
                     self._store.saw_member(self._api.get(_path(body)))
                 raise
         for body in changes.replace:
-            self._replace(body)
-        # Marked first: whose Member was deleted by hand, or by mistake, waits to see whether it is made again.
-        self.remove([found if is_withdrawn(found) else self._replace(withdrawn(found)) for found in changes.delete])
+            try:
+                self._store.saw_member(self._api.replace(_path(body), body))
+            except ApiError as error:
+                if error.status == 409:
+                    self._store.saw_member(self._api.get(_path(body)))
+                elif error.status == 404:  # it was deleted while nobody watched: the next turn makes it anew
+                    self._store.saw_member(body, deleted=True)
+                raise
+        for found in changes.delete:
+            self.remove([self._marked(found) if changes.heir and not is_withdrawn(found) else found])
 
-    def _replace(self, body: Json) -> Json:
+    def _marked(self, found: Json) -> Json:
+        """With the mark the node lets go at once. Without it, it waits for ten seconds to see whether its Member is
+        made again, which is no reason not to delete it."""
         try:
-            replaced = self._api.replace(_path(body), body)
+            return self._api.replace(_path(found), withdrawn(found))
         except ApiError as error:
-            if error.status == 409:
-                self._store.saw_member(self._api.get(_path(body)))
-            elif error.status == 404:  # it was deleted while nobody watched: the next turn makes it anew
-                self._store.saw_member(body, deleted=True)
-            raise
-        self._store.saw_member(replaced)
-        return replaced
+            if error.status not in _REFUSED:
+                raise
+            log.warning("Member %s cannot be marked: %s", found["metadata"]["name"], error)
+            return found
 
     def remove(self, members: Iterable[Json]) -> None:
         """Deletes them. ApiError."""

@@ -27,6 +27,8 @@ class Changes:
     create: tuple[dict[str, Any], ...] = ()
     replace: tuple[dict[str, Any], ...] = ()
     delete: tuple[Json, ...] = ()
+    heir: bool = True
+    """Somebody is there to take over from those whose Members are deleted."""
 
 
 def nodes_of(existing: Mapping[str, Json]) -> frozenset[str]:
@@ -34,7 +36,7 @@ def nodes_of(existing: Mapping[str, Json]) -> frozenset[str]:
     return frozenset(body["spec"]["node"] for body in existing.values())
 
 
-def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float) -> Changes:
+def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float, *, heir: bool = True) -> Changes:
     """What turns the existing Members (by name) into those of the plan. `now`: seconds since the epoch."""
     create, replace = [], []
     wanted = {body["metadata"]["name"]: body for body in _bodies(virtual_ip, plan)}
@@ -51,7 +53,7 @@ def diff(virtual_ip: Json, plan: Plan, existing: Mapping[str, Json], now: float)
             metadata["annotations"].pop(WITHDRAWN_ANNOTATION, None)
             replace.append({**body, "metadata": metadata})
     delete = tuple(body for name, body in existing.items() if name not in wanted)
-    return Changes(tuple(create), tuple(replace), delete)
+    return Changes(tuple(create), tuple(replace), delete, heir)
 
 
 def withdrawn(found: Json) -> dict[str, Any]:

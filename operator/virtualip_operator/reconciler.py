@@ -16,7 +16,7 @@ from virtualip_operator.api import NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.haste import PATIENCE, is_urgent
-from virtualip_operator.introduction import departing, introduce
+from virtualip_operator.introduction import departing, has_heir, introduce
 from virtualip_operator.member_writer import MemberWriter
 from virtualip_operator.members import Changes, as_it_stands, diff, nodes_of, orphans, redrained
 from virtualip_operator.metrics import Metrics
@@ -175,12 +175,15 @@ class Reconciler:
             return Rejection(clash.reason, clash.message), Changes()
         entries = entries_from_status(virtual_ip.get("status") or {})
         plan = introduce(name, spec, plan, existing, entries)
-        leaving = departing(
-            spec, plan, existing, entries, nodes, lambda n: self._silence.is_silent(n, time.monotonic(), False)
-        )
+
+        def is_silent(node: str) -> bool:
+            return self._silence.is_silent(node, time.monotonic(), False)
+
+        leaving = departing(spec, plan, existing, entries, nodes, is_silent)
         plan = replace(plan, peers=plan.peers + leaving)
         diverted = divert(plan, virtual_ip["metadata"].get("annotations") or {}, now)
-        return diverted, diff(virtual_ip, diverted.plan, existing, now)
+        heir = has_heir(diverted.plan, entries, is_silent)
+        return diverted, diff(virtual_ip, diverted.plan, existing, now, heir=heir)
 
     def _as_before(
         self, virtual_ip: Mapping[str, Any], rejection: Rejection | None, refused: list[ApiError]

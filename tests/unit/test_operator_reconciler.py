@@ -166,7 +166,8 @@ def test_a_node_that_is_gone_leaves(world: World) -> None:
     assert ("delete", "virtualipmembers/web.b") in world.verbs
 
 
-def leave(world: World) -> list[tuple[str, str]]:
+def leave(world: World, *there: NodeEntry) -> list[tuple[str, str]]:
+    world.says(*(there or (NodeEntry("a", State.BACKUP, 100), NodeEntry("b", State.MASTER, 100))))
     world.api.nodes.pop()
     world.watch_says_gone("b")
     world.turn()
@@ -178,12 +179,32 @@ def test_who_leaves_is_told_first_that_nobody_will_make_its_member_again(world: 
     assert is_withdrawn(world.api.objects[f"{MEMBERS}/web.b"])
 
 
+@pytest.mark.parametrize(
+    "there",
+    [
+        (NodeEntry("b", State.MASTER, 100),),
+        (NodeEntry("a", State.FAULT, 0), NodeEntry("b", State.MASTER, 100)),
+        (NodeEntry("a", State.BACKUP, 100, reason="WaitingForTrackers"), NodeEntry("b", State.MASTER, 100)),
+    ],
+    ids=["new", "FAULT", "waiting"],
+)
+def test_who_leaves_while_nobody_can_take_over_is_not_hurried(world: World, there: tuple[NodeEntry, ...]) -> None:
+    """Its agent waits for ten seconds, in which those who are new may become ready."""
+    assert leave(world, *there) == [("delete", "virtualipmembers/web.b")]
+
+
 def test_one_that_is_marked_already_is_deleted(world: World) -> None:
     world.store.saw_member(world.api._stored(f"{MEMBERS}/web.b", withdrawn(world.api.objects[f"{MEMBERS}/web.b"])))
     assert leave(world) == [("delete", "virtualipmembers/web.b")]
 
 
-def test_where_the_mark_cannot_be_written_nothing_is_deleted_before_it_can(world: World) -> None:
+@pytest.mark.parametrize("status", [403, 404, 409, 422])
+def test_where_the_mark_is_refused_it_leaves_without(world: World, status: int) -> None:
+    world.api.refuses["replace", f"{MEMBERS}/web.b"] = status
+    assert leave(world) == [("delete", "virtualipmembers/web.b")]
+
+
+def test_where_the_mark_cannot_be_written_just_now_it_is_tried_again(world: World) -> None:
     world.api.refuses["replace", f"{MEMBERS}/web.b"] = 500
     with pytest.raises(ApiError):
         leave(world)

@@ -17,7 +17,7 @@ from virtualip_agent.control.trackers.base import Number, Result, Unusable
 from virtualip_agent.control.trackers.contribution import contribution
 from virtualip_agent.control.trackers.file import RunningFileTracker, parse_number
 from virtualip_agent.control.trackers.rooted import Watchable, read_start, watchable
-from virtualip_agent.control.trackers.watched_files import WatchedFiles
+from virtualip_agent.control.trackers.watched_files import Content, WatchedFiles
 from virtualip_api.trackers import FileTracker, Tracker
 
 ROOT = Path("/")
@@ -314,6 +314,25 @@ async def test_each_tracker_of_one_file_is_told_for_as_long_as_it_runs(inotify: 
     again = Tracked(files, path)  # nothing is remembered of what nobody followed
     assert again.last == Number(7, "value 7")
     again.tracker.close()
+
+
+async def test_a_mistake_in_one_who_follows_a_file_costs_the_others_nothing(
+    inotify: Inotify, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "value"
+    path.write_text("5")
+    files = WatchedFiles(inotify, ROOT)
+
+    def mistaken(content: Content) -> None:
+        raise RuntimeError(content)
+
+    files.follow(str(path), mistaken)
+    tracked = Tracked(files, path)
+    by_rename(path, "6")
+    await tracked.becomes(6, within=0.9)
+    assert "one who follows it failed" in caplog.text
+    tracked.tracker.close()
+    files.leave(str(path), mistaken)
 
 
 async def test_however_many_trackers_a_file_has_it_is_read_once(

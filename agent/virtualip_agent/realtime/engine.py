@@ -15,7 +15,7 @@ from virtualip_agent.realtime.choirs import Choirs
 from virtualip_agent.realtime.counters import statistics
 from virtualip_agent.realtime.garp_pacer import GarpPacer
 from virtualip_agent.realtime.listeners import Listeners
-from virtualip_agent.realtime.location import locate, stays
+from virtualip_agent.realtime.location import concerns, locate, stays
 from virtualip_agent.realtime.ports import Ports
 from virtualip_agent.realtime.process_statistics import ProcessStatistics
 from virtualip_agent.realtime.route_socket import ASK_AGAIN, RouteSocket
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 REFRESH_PERIOD: Final = 1 * SECOND
 _LATE_REFRESH: Final = REFRESH_PERIOD + 500 * MILLISECOND
 _LONGEST_HEARING: Final = 1 * MILLISECOND
-"""For a socket, before a take-over is told: nobody who sends without end is to delay it."""
+"""Before a take-over is told: nobody who sends without end is to delay it."""
 _TIMER_EXPIRED: Final = ev.TimerExpired()
 _LOOK_PERIOD: Final = 5 * SECOND
 
@@ -96,7 +96,7 @@ class Engine:
         """
         subnets = changed is not None and self._routes.interfaces.have_subnet(changed)
         for router in list(self._routers.values()):
-            if changed is not None and not self._concerns(router, changed, subnets=subnets):
+            if changed is not None and not concerns(router, changed, subnets=subnets):
                 continue
             self._attach(router, now)
             if self._has_lost(router):
@@ -111,10 +111,6 @@ class Engine:
         """Whether a MASTER's address is not there; who took over in this wake-up is about to get it."""
         missing = router.core.is_master and self._keeper.missing(router)
         return missing and not any(one is router and isinstance(said, fx.AddAddresses) for one, said in self._pending)
-
-    def _concerns(self, router: RunningRouter, changed: Collection[int], *, subnets: bool) -> bool:
-        here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address
-        return here or (subnets and router.config.interface is None)
 
     def command(self, message: ipc.ToVrrp, now: int) -> None:
         """Carries out what control says."""
@@ -304,17 +300,17 @@ class Engine:
         while self._pending or self._advertisements or self._choirs.unsaid:
             pending, self._pending = self._pending, []
             advertisements, self._advertisements = self._advertisements, []
-            refused, outrun = self._change_addresses(pending, now) if pending else ({}, frozenset[str]())
-            silent = refused.keys() | outrun
+            refused, outrun = self._change_addresses(pending, now) if pending else ({}, set[str]())
+            untold = refused.keys() | outrun
             for router, effect in pending:
                 # not for one that took over and yielded within this wake-up: the neighbours would learn the wrong node
-                if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in silent:
+                if isinstance(effect, fx.SendGratuitousArp) and router.core.is_master and router.name not in untold:
                     if effect.first:
                         self._speech.announce(router, router.announcements())
                     else:
                         self._pacer.want(router)
-            if silent:
-                advertisements = [said for said in advertisements if said[0].name not in silent]
+            if untold:
+                advertisements = [said for said in advertisements if said[0].name not in untold]
             for choir in self._choirs.take_unsaid():
                 for router in (*self._speech.sing(choir, now), *choir.departing()):
                     self._choirs.leave(router.name)
@@ -325,14 +321,15 @@ class Engine:
                 router = self._routers[name]
                 log.error("%s: %s", name, refusal.message)
                 self._handle(router, ev.AddressesRefused(refusal.reason, refusal.message), now)
-            changed = self._speech.unsent.take_changed() - silent
+            changed = self._speech.unsent.take_changed() - untold
             reports = {name: self._routers[name] for name in changed & self._routers.keys()}
             for router, effect in pending:
-                if isinstance(effect, fx.Transitioned):
-                    router.note(effect)
-                if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in silent:
+                if isinstance(effect, fx.Transitioned | fx.AddAddresses) and router.name not in untold:
                     reports[router.name] = router
-            for router in reports.values():
+                    if isinstance(effect, fx.Transitioned):
+                        router.note(effect)
+            again = {router.name for router, effect in self._pending if isinstance(effect, fx.Transitioned)}
+            for router in [reports[name] for name in reports if name not in again]:
                 if router.core.master != router.acquainted:
                     self._listeners.unsettle()
                 self._report(router)
@@ -349,7 +346,7 @@ class Engine:
 
     def _change_addresses(
         self, pending: Iterable[tuple[RunningRouter, fx.Effect]], now: int
-    ) -> tuple[dict[str, Refusal], frozenset[str]]:
+    ) -> tuple[dict[str, Refusal], set[str]]:
         """Who is refused them, and who was outrun: the kernel may take its time, and of those who take over at once
         another may have spoken meanwhile, so that it is heard before anything is said here."""
         # the last word of this wake-up counts: a router may have become MASTER and yielded within it
@@ -360,15 +357,15 @@ class Engine:
         self._take_off([router for router, effect in last.values() if isinstance(effect, fx.RemoveAddresses)])
         added = [router for router, effect in last.values() if isinstance(effect, fx.AddAddresses)]
         if not added:
-            return {}, frozenset()
+            return {}, set()
         self._refreshed_at = self._refreshed_at or now
         self.deadlines.arm(Chore.REFRESH, now + REFRESH_PERIOD)
         refused = self._keeper.add(added)
-        self._speech.go_on()
+        until = self._speech.clock() + _LONGEST_HEARING
         for receiver in self._ports.receivers({router.index for router in added}):
-            heard_at = self._speech.clock()
-            self.receive(receiver, heard_at, heard_at + _LONGEST_HEARING)
-        outrun = frozenset(router.name for router in added if not router.core.is_master)
+            self.receive(receiver, self._speech.clock(), until)
+        self._speech.go_on()
+        outrun = {router.name for router in added if not router.core.is_master and not router.told_as_master}
         self._advertisements = [said for said in self._advertisements if said[0].name not in outrun]  # no last word
         return refused, outrun
 

@@ -1,6 +1,7 @@
 """Where a virtual router runs: its interface, and the socket of the source address that it sends from."""
 
 import socket
+from collections.abc import Collection
 
 from virtualip_agent import ipc
 from virtualip_agent.realtime.interfaces import Interfaces
@@ -57,3 +58,9 @@ def stays(router: RunningRouter, config: ipc.RouterConfig, interfaces: Interface
         return True
     link, _ = interfaces.find(config.interface, parse_addresses(config))
     return link is not None and link.index == router.index
+
+
+def concerns(router: RunningRouter, changed: Collection[int], *, subnets: bool) -> bool:
+    """Whether it may run elsewhere, or otherwise, after changes of these interfaces (`subnets`: of their addresses)."""
+    here = router.sender is None or router.index in changed or router.core.fitness.waits_for_address
+    return here or (subnets and router.config.interface is None)

@@ -11,7 +11,7 @@ is back costs one change of its filters then, and not 250, which took a quarter 
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from virtualip_agent.realtime.packet_filter import Sources
@@ -143,10 +143,9 @@ class Ports:
                 del self._senders[key]
 
     def receivers(self, indices: Collection[int]) -> Iterator[Receiver]:
-        """Those of these interfaces; of each the one for known sources first."""
-        for (index, _), pair in self._receivers.items():
-            if index in indices:
-                yield from pair.both
+        """Those of these interfaces; the ones for known sources first."""
+        pairs = [pair for (index, _), pair in self._receivers.items() if index in indices]
+        return chain((pair.known for pair in pairs), (pair.others for pair in pairs))
 
     def forget_advertisements(self) -> None:
         """Other routers listen from now on: what was understood for those before is understood anew."""

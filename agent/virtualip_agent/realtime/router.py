@@ -20,6 +20,7 @@ from virtualip_agent.vrrp.priority import Contribution
 from virtualip_agent.vrrp.settings import Garp, Settings
 from virtualip_agent.vrrp.timing import PUNCTUALITY, SECOND
 from virtualip_agent.vrrp.virtual_router import VirtualRouter
+from virtualip_api.status import State
 
 log = logging.getLogger(__name__)
 
@@ -247,9 +248,14 @@ class RunningRouter:
             )
         return self._announcements
 
+    @property
+    def told_as_master(self) -> bool:
+        """Whether that is what was reported last."""
+        return self.last is not None and self.last.state is State.MASTER
+
     def note(self, transition: fx.Transitioned) -> None:
         """Remembers what is to be reported."""
-        if transition.entered or self.last is None:
+        if self.last is None or (transition.entered and transition.state is not self.last.state):
             self.since = time.time()
             self.count("transitions")
         self.last = transition

@@ -47,7 +47,7 @@ class Held:
     deleted: bool = False
     """DELETED came through the watch."""
     meant: bool = False
-    """And the Member had the operator's mark: it will not be made again."""
+    """And the Member had the operator's mark: its node takes no part any more."""
 
 
 class Owner(Enum):

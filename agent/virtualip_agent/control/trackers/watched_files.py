@@ -7,6 +7,7 @@ looked at once.
 
 import asyncio
 import contextlib
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from virtualip_agent.control.trackers.rooted import NotUsable, read_start, watch
 
 if TYPE_CHECKING:
     from virtualip_agent.control.inotify import Watch
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 5.0
 """Seconds between looks while inotify watches."""
@@ -130,7 +133,10 @@ class _WatchedFile:
         if content != self.content:
             self.content = content
             for follower in tuple(self.followers):
-                follower(content)
+                try:
+                    follower(content)
+                except Exception:
+                    log.exception("%s: one who follows it failed", self._path)  # and is to cost the others nothing
         return LOOK_EVERY if len(self._watches) == len(_WATCHED) else NOT_WATCHED
 
     def _renew_watches(self) -> None:
