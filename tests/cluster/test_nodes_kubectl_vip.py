@@ -44,7 +44,8 @@ def test_why_tells_who_has_it_and_how_each_node_and_tracker_stands(house: House)
         stand = [row[:3] for row in rows(told) if row[1:2] in (["MASTER"], ["BACKUP"])]
         first, *others = house.nodes
         assert stand[0] == [first, "MASTER", "249"]
-        assert stand[1:] == [[node, "BACKUP", str(249 - 4 * rank)] for rank, node in enumerate(others, 1)]
+        behind = zip(others, ("245", "155"), strict=False)
+        assert stand[1:] == [[node, "BACKUP", priority] for node, priority in behind]
         assert [row[:4] for row in rows(told) if row[:1] == ["kubelet"]] == [
             ["kubelet", node, "healthy", "+5"] for node in sorted(house.nodes)
         ]

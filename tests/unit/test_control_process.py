@@ -187,11 +187,15 @@ async def test_s1_httpd_moves_the_priority_between_244_and_254(node: Node, httpd
     await node.vrrp.until(lambda: node.vrrp.priority("web") == 254)
     assert node.vrrp.advertised["web"] == [254, 244, 254]
     watcher = await node.watch()
+    await watcher.until_entry(state="MASTER", priority=254)
+
+    def said(picture: Picture) -> list[tuple[str, int, str]]:
+        trackers = picture.vips["web"]["entry"]["trackers"]
+        return [(one["name"], one["contribution"], one["message"]) for one in trackers]
+
+    await watcher.until(lambda picture: said(picture) == [("apache", 10, "running")])
     vip = await watcher.until_entry(state="MASTER", priority=254)
     assert vip["detail"]["source"] == "Manifest"
-    assert [(one["name"], one["contribution"], one["message"]) for one in vip["entry"]["trackers"]] == [
-        ("apache", 10, "running")
-    ]
     await watcher.close()
 
 

@@ -190,7 +190,10 @@ class Duty:
         elif known is not None:
             self._history.gone(name)
             self._notifier.gone(name)
-        self._publisher.soon(name)
+        if known is None or state is None or known.state != state.state:
+            self._publisher.one(name)
+        else:
+            self._publisher.soon(name)
 
     async def commanded(self) -> None:
         """vrrp has said that this control is the one. OSError as from `start`."""

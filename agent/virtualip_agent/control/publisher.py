@@ -108,6 +108,8 @@ class Publisher:
         self._soon.add(name)
 
     def _now(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
         names, self._soon, self._telling = self._soon, set(), None
         for name in sorted(names):
             self.one(name)
@@ -176,8 +178,6 @@ class Publisher:
 
     def close(self) -> None:
         """What is still to be told is; then no timer says anything any more."""
-        if self._telling is not None:
-            self._telling.cancel()
-            self._now()
+        self._now()
         self._cancel_expiries()
         self._disagreement.close()
