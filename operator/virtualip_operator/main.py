@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import kopf
 from kopf._cogs.structs.references import Insights  # spawn_tasks takes one, and kopf exports none
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 _TICK = 1.0
 _KOPF_RESTART = 5.0
 """Seconds."""
+_KOPF_END = 10.0
+"""Seconds in which a run of kopf ends, once one of its tasks has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ async def _watch(
             )
             # Instead of kopf's own, which are for one run and would be lost on one that is ending already.
             _on_signals(stopping.set, flag.set)
-            await kopf.run_tasks(tasks, ignored=others)
+            await _run_to_its_end(asyncio.create_task(kopf.run_tasks(tasks, ignored=others)), tasks, others)
         except Exception as error:
             # What kopf takes for fatal (refused credentials, a watch's error) mostly passes, and a process that ends
             # for each would be kept waiting for minutes by the kubelet.
@@ -143,6 +146,22 @@ async def _watch(
             if not kopf_run.is_stopped:
                 break
     ticking.cancel()
+
+
+async def _run_to_its_end(
+    run: asyncio.Task[None], tasks: Collection[asyncio.Task[None]], others: Collection[asyncio.Task[Any]]
+) -> None:
+    """kopf cancels each of its tasks once, and waits without end for one that has lost it: a watch that is just being
+    opened again does (kopf 1.45, `streaming_block`). Nothing would be watched then, and nothing would say so. They are
+    cancelled again until they end. `others` are not its own."""
+    await asyncio.wait({run, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    patience = _KOPF_END
+    while not (await asyncio.wait({run}, timeout=patience))[0]:
+        log.warning("kopf does not end: its tasks are cancelled again")
+        for task in asyncio.all_tasks().difference(others, {run, asyncio.current_task()}):
+            task.cancel()
+        patience = 0.1 * _KOPF_END
+    await run
 
 
 def _on_signals(*actions: Callable[[], None]) -> None:

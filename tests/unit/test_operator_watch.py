@@ -1,6 +1,7 @@
 """kopf is run again and again in one process, and ends with it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -9,7 +10,9 @@ from collections.abc import Callable, Collection
 from types import SimpleNamespace
 from typing import Any, cast
 
+import kopf
 import pytest
+from kopf._cogs.aiokits import aiotasks
 from kopf._cogs.structs.references import Resource
 
 from virtualip_operator import main, workers
@@ -139,13 +142,13 @@ class Kopf:
         self.runs = 0
         self.begun, self.ending = asyncio.Event(), asyncio.Event()
 
-    async def spawn_tasks(self, *, stop_flag: asyncio.Event, **_: Any) -> asyncio.Event:
+    async def spawn_tasks(self, *, stop_flag: asyncio.Event, **_: Any) -> "set[asyncio.Task[Any]]":
         self.runs += 1
-        return stop_flag
+        return {asyncio.create_task(stop_flag.wait())}
 
-    async def run_tasks(self, flag: asyncio.Event, **_: Any) -> None:
+    async def run_tasks(self, tasks: "set[asyncio.Task[Any]]", **_: Any) -> None:
         self.begun.set()
-        await flag.wait()
+        await asyncio.wait(tasks)
         self.ending.set()
         await asyncio.sleep(0.05)
 
@@ -153,16 +156,44 @@ class Kopf:
 async def test_a_sigterm_that_comes_while_kopf_ends_to_be_started_again_ends_the_operator(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kopf = Kopf()
-    monkeypatch.setattr(main, "kopf", kopf)
+    run = Kopf()
+    monkeypatch.setattr(main, "kopf", run)
     monkeypatch.setattr(main, "make_registry", lambda *_: None)
     again = main._KopfRun()
     nothing: Any = SimpleNamespace(credentials=None, tick=lambda _now: None, beat=lambda *_, **__: None)
     watching = asyncio.create_task(main._watch(nothing, nothing, nothing, nothing, nothing, again))
-    await kopf.begun.wait()
+    await run.begun.wait()
     again.begin_anew()
-    await kopf.ending.wait()
+    await run.ending.wait()
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
         await watching
-    assert kopf.runs == 1
+    assert run.runs == 1
+
+
+async def deaf_once() -> None:
+    """As a watch of kopf's that is just being opened again (its `streaming_block`)."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("hung", [False, True], ids=["a root task", "one of a root task's"])
+async def test_a_watch_that_has_lost_its_cancellation_does_not_keep_kopf_from_being_started_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hung: bool
+) -> None:
+    """Else nothing would be watched any more, and nothing would say so."""
+    monkeypatch.setattr(main, "_KOPF_END", 0.1)
+    monkeypatch.setattr("kopf._core.reactor.running.aiotasks.wait", impatient(aiotasks.wait))
+    others = asyncio.all_tasks()
+    watch, flag = asyncio.create_task(deaf_once()), asyncio.create_task(asyncio.sleep(0))
+    tasks = [flag] if hung else [flag, watch]
+    async with asyncio.timeout(5):
+        await main._run_to_its_end(asyncio.create_task(kopf.run_tasks(tasks, ignored=others)), tasks, others)
+    assert watch.done()
+    assert "cancelled again" in caplog.text
+
+
+def impatient(wait: Any) -> Any:
+    """kopf gives tasks that hang five seconds."""
+    return lambda tasks, *, timeout=None, **rest: wait(tasks, timeout=timeout and 0.01, **rest)
