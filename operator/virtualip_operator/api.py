@@ -36,6 +36,9 @@ _READ_TIMEOUT = 10.0
 _POOL = 8
 """Connections kept: one for each worker, the watch of Leases, and the resync."""
 
+LASTING = frozenset({400, 403, 413, 422})
+"""HTTP status of what is refused again each time."""
+
 
 class ApiError(Exception):
     """A request that failed. `status` is HTTP's, or 0 where the API server could not be reached."""

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from virtualip_operator.api import MEMBERS, Api, ApiError
+from virtualip_operator.api import LASTING, MEMBERS, Api, ApiError
 from virtualip_operator.members import Changes, is_withdrawn, withdrawn
 from virtualip_operator.store import Store
 
-_REFUSED = frozenset({400, 403, 404, 409, 413, 422})
+_REFUSED = LASTING | {404, 409}
 """HTTP status of a mark that cannot be written, or not to this Member."""
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from virtualip_api.names import API_VERSION, VIRTUAL_IP_KIND
 from virtualip_api.status import NodeEntry, State, parse_time
 from virtualip_api.virtual_ip import Drain, VirtualIPSpec
 from virtualip_operator.aggregation import SETTLE, Aggregate, View, aggregate, entries_from_status
-from virtualip_operator.api import NODES, VIRTUAL_IPS, Api, ApiError
+from virtualip_operator.api import LASTING, NODES, VIRTUAL_IPS, Api, ApiError
 from virtualip_operator.conditions import Condition
 from virtualip_operator.draining import Diversion, divert, emptied
 from virtualip_operator.haste import PATIENCE, is_urgent
@@ -34,8 +34,6 @@ OWNED = (
     "conditions",
 )
 """The fields of status that are the operator's."""
-_LASTING = frozenset({400, 403, 413, 422})
-"""HTTP status of what is refused again each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +330,7 @@ def _noting(refused: list[ApiError]) -> Iterator[None]:
 
 def _unwritten(refused: Iterable[ApiError]) -> Condition | None:
     """A plan that the API server does not take is nobody's; what it answers in passing is no reason to say so."""
-    lasting = next((error for error in refused if error.status in _LASTING), None)
+    lasting = next((error for error in refused if error.status in LASTING), None)
     return Condition("Accepted", "False", "MembersRefused", str(lasting)) if lasting else None
 
 

@@ -196,6 +196,7 @@ async def test_s1_httpd_moves_the_priority_between_244_and_254(node: Node, httpd
     await watcher.until(lambda picture: said(picture) == [("apache", 10, "running")])
     vip = await watcher.until_entry(state="MASTER", priority=254)
     assert vip["detail"]["source"] == "Manifest"
+    assert said(watcher.picture) == [("apache", 10, "running")]
     await watcher.close()
 
 
